@@ -1,0 +1,34 @@
+"""promptattn: weigh words in a text-to-image prompt inside the attention, and see where each word went.
+
+Importing the package is cheap: torch, diffusers and transformers load when a name that needs them is first used.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+# Public name -> module that defines it. Resolved on first use, so that `import promptattn` stays free of torch.
+_HOMES = {
+    "CaptureError": "promptattn.errors",
+    "ConfigError": "promptattn.errors",
+    "ExportError": "promptattn.errors",
+    "PromptAttnError": "promptattn.errors",
+    "PromptAttnWarning": "promptattn.errors",
+    "PromptSyntaxError": "promptattn.errors",
+    "UnsupportedModelError": "promptattn.errors",
+    "WeightingError": "promptattn.errors",
+    "parse": "promptattn.prompt",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'promptattn' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
