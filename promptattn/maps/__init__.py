@@ -1,1 +1,22 @@
+"""Maps: what a run recorded, and the questions one can ask of it. Plain numpy; no model is needed to read them."""
 
+from promptattn.maps.colormap import COLORMAPS, colorize, colormap
+from promptattn.maps.heatmap import HeatMap
+from promptattn.maps.heatmaps import HeatMaps
+from promptattn.maps.records import ColumnInfo, LayerMaps, PatchMaps, PromptInfo, TextAttention
+from promptattn.maps.resize import combine, resize
+
+__all__ = [
+    "COLORMAPS",
+    "ColumnInfo",
+    "HeatMap",
+    "HeatMaps",
+    "LayerMaps",
+    "PatchMaps",
+    "PromptInfo",
+    "TextAttention",
+    "colorize",
+    "colormap",
+    "combine",
+    "resize",
+]

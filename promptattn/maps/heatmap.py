@@ -1,0 +1,142 @@
+"""One map: how much each place of the image attends to a token, word, phrase, marker or patch."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from promptattn.errors import CaptureError, ConfigError, PromptAttnWarning
+from promptattn.maps.colormap import colorize
+from promptattn.maps.resize import combine, resize
+
+__all__ = ["HeatMap", "as_rgb", "blend"]
+
+
+@dataclass(frozen=True, eq=False)
+class HeatMap:
+    """Probability mass per place for one thing that can be attended to, raw: nothing is rescaled unless asked for.
+
+    `array` is the map at image resolution; `at_layer(name)` is what one layer saw, at the layer's own grid. A phrase's
+    map is the sum of its words' maps, and a word's the sum of its tokens'. Maps of other sizes come from `resized`.
+    """
+
+    label: str
+    """What the map is of, as the user would write it."""
+    size: tuple[int, int]
+    """(height, width) of the image in pixels."""
+    by_layer: Mapping[str, NDArray[np.float32]] = field(repr=False)
+    """Layer name -> mass at the layer's own grid, float32 `[height, width]` in [0, 1]."""
+    weight: float | None = None
+    """The weight it had in the prompt, if it is a token or a word."""
+
+    @cached_property
+    def array(self) -> NDArray[np.float32]:
+        """Mean over layers at image resolution, float32 `[height, width]` in [0, 1]: the probability mass per pixel.
+
+        Each layer's map is interpolated to the image and counts the same. Warns once when there is no mass anywhere.
+        """
+        array = combine(self.by_layer.values(), self.size)
+        if not array.any():
+            reason = " Its weight is 0." if self.weight == 0 else ""
+            warnings.warn(
+                f"The map of {self.label!r} is zero everywhere: nothing attended to it.{reason}",
+                PromptAttnWarning,
+                stacklevel=2,
+            )
+        array.flags.writeable = False
+        return array
+
+    @property
+    def share(self) -> float:
+        """Mean of `array`: the part of all attention in the image that went here, in [0, 1]."""
+        return float(self.array.mean(dtype=np.float64))
+
+    @property
+    def normalized(self) -> NDArray[np.float32]:
+        """`array` divided by its largest value, so that it ends at 1; a map of zeros stays zeros."""
+        top = self.array.max()
+        return self.array / top if top > 0 else self.array
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers that the map is made of."""
+        return tuple(self.by_layer)
+
+    def at_layer(self, name: str) -> NDArray[np.float32]:
+        """What the layer `name` saw: float32 `[height, width]` at its own grid; `CaptureError` if there is none."""
+        if name not in self.by_layer:
+            raise CaptureError(f"Layer {name!r} was not recorded. Recorded: {', '.join(self.by_layer) or 'none'}.")
+        return self.by_layer[name]
+
+    def resized(self, size: tuple[int, int]) -> NDArray[np.float32]:
+        """The combined map at another (height, width), interpolated from the layers' grids, not from `array`."""
+        return combine(self.by_layer.values(), size)
+
+    def overlay(
+        self, image: Any = None, *, alpha: float = 0.8, colormap: str = "ember", top: float | None = None
+    ) -> Image.Image:
+        """The map laid over `image`, as an RGB picture of the image's size.
+
+        Colour and opacity both follow the mass, from 0 (the image shows) to `top` (default: the map's own largest
+        value), where opacity is `alpha`. `image` is a Pillow image or a uint8 array `[height, width, 3]`; without one
+        the colours stand alone. `colormap` is one of `promptattn.maps.COLORMAPS`.
+        """
+        if image is None:
+            level = _level(self.array, top)
+            return Image.fromarray(colorize(level, colormap))
+        base = as_rgb(image)
+        size = (base.height, base.width)
+        mass = self.array if size == self.size else self.resized(size)
+        return blend(base, _level(mass, top), alpha=alpha, colormap=colormap)
+
+    def image(self) -> Image.Image:
+        """The map as a 16-bit gray picture (Pillow mode `I;16`): 65535 is the map's largest value, 0 is no mass."""
+        return Image.fromarray(np.round(self.normalized * np.float32(65535)).astype(np.uint16))
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows for the map, at least 256 pixels high."""
+        buffer = BytesIO()
+        factor = max(1, -(-256 // max(self.size)))
+        picture = Image.fromarray(colorize(resize(self.normalized, (self.size[0] * factor, self.size[1] * factor))))
+        picture.save(buffer, format="PNG")
+        return buffer.getvalue()
+
+
+def as_rgb(image: Any) -> Image.Image:
+    """A Pillow image or a uint8 array `[height, width, 3]` as a Pillow RGB image."""
+    if isinstance(image, Image.Image):
+        return image.convert("RGB")
+    array = np.asarray(image)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[-1] != 3:
+        raise ConfigError(
+            "The image must be a Pillow image or a uint8 array [height, width, 3]; "
+            f"this is {type(image).__name__} of {array.dtype}, shape {array.shape}."
+        )
+    return Image.fromarray(array)
+
+
+def blend(
+    base: Image.Image, level: NDArray[np.floating], *, alpha: float = 0.8, colormap: str = "ember"
+) -> Image.Image:
+    """Lay `level` `[height, width]` in [0, 1] over the RGB image `base`.
+
+    Opacity is `alpha` times the square root of the level, which keeps faint mass visible and leaves a place
+    without any untouched.
+    """
+    if not 0 <= alpha <= 1:
+        raise ConfigError(f"alpha is an opacity between 0 and 1; {alpha} is not.")
+    pixels = np.asarray(base, dtype=np.float32)
+    opacity = (alpha * np.sqrt(np.clip(level, 0, 1)))[..., None]
+    mixed = pixels * (1 - opacity) + colorize(level, colormap) * opacity
+    return Image.fromarray(np.round(mixed).astype(np.uint8))
+
+
+def _level(mass: NDArray[np.float32], top: float | None) -> NDArray[np.float32]:
+    most = float(mass.max()) if top is None else top
+    return np.clip(mass / np.float32(most), 0, 1) if most > 0 else np.zeros_like(mass)

@@ -1,0 +1,309 @@
+"""All maps of a run: ask by word, phrase, occurrence, token, marker, patch, image, layer, step or head."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promptattn.errors import CaptureError
+from promptattn.maps.heatmap import HeatMap
+from promptattn.maps.lookup import find_words
+from promptattn.maps.records import ColumnInfo, ColumnKind, LayerMaps, PatchMaps, PromptInfo, TextAttention
+
+if TYPE_CHECKING:
+    from promptattn.prompt import Token, Word
+
+__all__ = ["HeatMaps"]
+
+
+@dataclass(frozen=True, eq=False)
+class HeatMaps:
+    """Where the model looked, for every word of the prompt and every image of the batch.
+
+        maps["cat"]            the first "cat"; maps["a", 1] the second "a"; maps["red cat"] the phrase
+        maps.image(1)["cat"]   in the second image of a batch
+        maps.layer("mid_block.attentions.0.transformer_blocks.0.attn2")["cat"]
+
+    A batch of several images has several answers to `maps["cat"]`, so that raises until one is chosen with `image(i)`;
+    `maps.images` lists them all.
+    """
+
+    prompts: tuple[PromptInfo, ...]
+    """The prompts of the batch, each once."""
+    records: tuple[LayerMaps, ...]
+    """What each layer recorded."""
+    image_size: tuple[int, int]
+    """(height, width) of the images in pixels."""
+    prompt_index: tuple[int, ...] = (0,)
+    """For each image, which of `prompts` it was made from."""
+    patches: tuple[PatchMaps, ...] = ()
+    """Image self-attention to picked patches, one entry per layer and patch."""
+    text_attention: tuple[TextAttention, ...] = ()
+    """Self-attention inside the text encoders, one entry per encoder and prompt."""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    """What else is known of the run (model, seed, settings, versions); values that JSON can hold."""
+
+    def __post_init__(self) -> None:
+        count = len(self.prompt_index)
+        recorded = [(layer.name, len(layer.mass)) for layer in self.records]
+        recorded += [(patch.name, len(patch.mass)) for patch in self.patches]
+        for name, images in recorded:
+            if images != count:
+                raise CaptureError(f"Layer {name} recorded {images} images, but the run had {count}.")
+        wide = max((len(prompt.columns) for prompt in self.prompts), default=0)
+        for layer in self.records:
+            if layer.mass.shape[-1] < wide:
+                raise CaptureError(f"Layer {layer.name} recorded {layer.mass.shape[-1]} columns of {wide}.")
+
+    # Choosing a part of the run. Each gives another HeatMaps.
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.prompt_index)
+
+    @property
+    def images(self) -> tuple["HeatMaps", ...]:
+        """One `HeatMaps` for each image of the batch."""
+        return tuple(self.image(i) for i in range(len(self)))
+
+    def image(self, index: int) -> "HeatMaps":
+        """The maps of one image of the batch, counted from 0."""
+        if not 0 <= index < len(self):
+            raise CaptureError(f"There is no image {index}: the run made {_count(len(self), 'image')}, counted from 0.")
+        prompt = self.prompt_index[index]
+        return replace(
+            self,
+            prompts=(self.prompts[prompt],),
+            prompt_index=(0,),
+            records=tuple(_pick_image(layer, index) for layer in self.records),
+            patches=tuple(replace(patch, mass=patch.mass[index : index + 1]) for patch in self.patches),
+            text_attention=tuple(replace(text, prompt=0) for text in self.text_attention if text.prompt == prompt),
+        )
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the recorded cross-attention layers, in the order in which they run."""
+        return tuple(layer.name for layer in self.records)
+
+    def layer(self, pattern: str) -> "HeatMaps":
+        """Only the layers whose name is, or matches, `pattern` (shell style: `up_blocks.*`)."""
+        chosen = tuple(record for record in self.records if fnmatchcase(record.name, pattern))
+        if not chosen:
+            raise CaptureError(f"No recorded layer matches {pattern!r}. Recorded: {', '.join(self.layers) or 'none'}.")
+        patches = tuple(patch for patch in self.patches if fnmatchcase(patch.name, pattern))
+        return replace(self, records=chosen, patches=patches)
+
+    def step(self, index: int) -> "HeatMaps":
+        """The maps of one recorded step, counted from 0 in the order of recording; needs `Capture(per_step=True)`."""
+        for record in self.records:
+            if record.per_step is None:
+                raise CaptureError("Steps were not kept apart in this run; ask for Capture(per_step=True) before it.")
+            if not 0 <= index < len(record.per_step):
+                raise CaptureError(
+                    f"There is no step {index}: {_count(len(record.per_step), 'step')} recorded, from 0."
+                )
+        return self._recast(lambda layer: layer.per_step[index])
+
+    def head(self, index: int) -> "HeatMaps":
+        """The maps of one attention head; needs a capture that kept heads apart."""
+        for record in self.records:
+            if record.per_head is None:
+                raise CaptureError("Heads were not kept apart in this run; ask for it in Capture before the run.")
+            if not 0 <= index < record.per_head.shape[1]:
+                raise CaptureError(
+                    f"Layer {record.name} recorded heads 0 to {record.per_head.shape[1] - 1}, not {index}."
+                )
+        return self._recast(lambda layer: layer.per_head[:, index])
+
+    def _recast(self, mass: Any) -> "HeatMaps":
+        records = tuple(replace(layer, mass=mass(layer), per_step=None, per_head=None) for layer in self.records)
+        return replace(self, records=records, patches=())
+
+    # Asking for a map. These need a single image.
+
+    @property
+    def prompt(self) -> PromptInfo:
+        """The prompt; raises `CaptureError` when the batch holds several and none was chosen with `image(i)`."""
+        if len(self.prompts) != 1:
+            raise CaptureError(f"The batch has {len(self.prompts)} prompts; choose an image first, with maps.image(i).")
+        return self.prompts[0]
+
+    @property
+    def words(self) -> tuple["Word", ...]:
+        """The words of the prompt, in order."""
+        return self.prompt.words
+
+    @property
+    def tokens(self) -> tuple["Token", ...]:
+        """The tokens of the prompt, in order."""
+        return self.prompt.tokens
+
+    @property
+    def columns(self) -> tuple[ColumnInfo, ...]:
+        """What each column of the masses is."""
+        return self.prompt.columns
+
+    def __iter__(self) -> Iterator["Word"]:
+        """The words; `maps[word]` is each one's map."""
+        return iter(self.words)
+
+    def __contains__(self, key: object) -> bool:
+        try:
+            self._words_of(key)
+        except CaptureError:
+            return False
+        return True
+
+    def __getitem__(self, key: Any) -> HeatMap:
+        """The map of a word or phrase: `maps["cat"]`, `maps["a", 1]`, `maps["red cat"]`, or `maps[word]`.
+
+        Raises `CaptureError` when the prompt has no such word (naming the nearest), when the word was cut off before
+        the model saw it or was not captured, and when an image of the batch must be chosen first.
+        """
+        words = self._words_of(key)
+        label = " ".join(word.text for word in words)
+        indices = [index for word in words for index in word.tokens]
+        weights = {word.weight for word in words}
+        return self._sum(label, self._columns_of(label, indices), weights.pop() if len(weights) == 1 else None)
+
+    def token(self, index: int) -> HeatMap:
+        """The map of one token, by its index in `tokens`."""
+        if not 0 <= index < len(self.tokens):
+            raise CaptureError(
+                f"There is no token {index}: the prompt has {_count(len(self.tokens), 'token')}, from 0."
+            )
+        token = self.tokens[index]
+        return self._sum(token.text, self._columns_of(token.text, [index]), token.weight)
+
+    def special(self, kind: ColumnKind) -> HeatMap:
+        """The map of the `"start"` or `"end"` markers or the `"padding"`, summed over the encoder's windows."""
+        picked = [i for i, column in enumerate(self.columns) if column.kind == kind]
+        if not picked or kind == "token":
+            there = sorted({column.kind for column in self.columns} - {"token"})
+            raise CaptureError(f"No column of kind {kind!r} was recorded. There is: {', '.join(there) or 'none'}.")
+        return self._sum(f"[{kind}]", picked, None)
+
+    def patch(self, index: int) -> HeatMap:
+        """How much each place attends to the picked patch `index`, in the order in which patches were picked."""
+        self._single()
+        places = list(dict.fromkeys(patch.patch for patch in self.patches))
+        if not 0 <= index < len(places):
+            raise CaptureError(
+                f"There is no patch {index}: {_count(len(places), 'patch', 'patches')} recorded. "
+                "Pick them with Capture(patches=...) before the run."
+            )
+        layers = {patch.name: patch.mass[0] for patch in self.patches if patch.patch == places[index]}
+        row, column = places[index]
+        return HeatMap(f"patch at ({row:.2f}, {column:.2f})", self.image_size, layers)
+
+    def at(self, row: float, column: float) -> list[tuple["Word", float]]:
+        """The words that own a place, most mass first; (row, column) relative to the image, in [0, 1]."""
+        if not (0 <= row <= 1 and 0 <= column <= 1):
+            raise CaptureError(
+                f"A place is (row, column) between 0 and 1, from the top left; ({row}, {column}) is not."
+            )
+        height, width = self.image_size
+        y, x = min(int(row * height), height - 1), min(int(column * width), width - 1)
+        kept = [word for word in self.words if self._captured(word)]
+        found = [(word, float(self[word].resized(self.image_size)[y, x])) for word in kept]
+        return sorted(found, key=lambda pair: -pair[1])
+
+    def relation(self, query: Any, key: Any, *, encoder: str | None = None) -> float:
+        """How much the word `query` attends to the word `key` in the text encoder, in [0, 1], mean over its layers.
+
+        Text encoders of the CLIP kind are causal: a word attends only to itself and to words before it.
+        """
+        self._single()
+        queries = [index for word in self._words_of(query) for index in word.tokens]
+        keys = [index for word in self._words_of(key) for index in word.tokens]
+        return self._text(encoder).between(queries, keys)
+
+    def _text(self, encoder: str | None) -> TextAttention:
+        for text in self.text_attention:
+            if encoder in (None, text.encoder):
+                return text
+        names = ", ".join(text.encoder for text in self.text_attention) or "none"
+        raise CaptureError(
+            f"No attention between words was recorded{f' for {encoder!r}' if encoder else ''}. "
+            f"Encoders: {names}. Ask for it with Capture(relations=True) before the run."
+        )
+
+    # How a question becomes columns.
+
+    def _single(self) -> None:
+        if len(self) != 1:
+            raise CaptureError(f"These are the maps of {len(self)} images; choose one first, with maps.image(i).")
+
+    def _words_of(self, key: Any) -> tuple["Word", ...]:
+        phrase, occurrence = key if isinstance(key, tuple) and len(key) == 2 else (key, 0)
+        if isinstance(phrase, str) and isinstance(occurrence, int):
+            return find_words(self.words, phrase, occurrence)
+        if hasattr(phrase, "tokens") and phrase in self.words:
+            return (phrase,)
+        raise CaptureError(
+            f'Ask for a word ("cat"), a phrase ("red cat"), an occurrence ("a", 1) or one of maps.words; not {key!r}. '
+            "Tokens are under maps.token(i) and images under maps.image(i)."
+        )
+
+    def _captured(self, word: "Word") -> bool:
+        recorded = {column.token for column in self.columns}
+        return bool(word.tokens) and recorded.issuperset(word.tokens)
+
+    def _columns_of(self, label: str, tokens: Sequence[int]) -> list[int]:
+        at = {column.token: i for i, column in enumerate(self.columns) if column.kind == "token"}
+        missing = [index for index in tokens if index not in at]
+        if missing:
+            lost = [self.tokens[index] for index in missing]
+            if any(token.slot is None for token in lost):
+                raise CaptureError(
+                    f"{label!r} was cut off: it lies beyond what the text encoder reads, so it has no map."
+                )
+            raise CaptureError(f"{label!r} was not captured: it is not among the words that Capture was told to watch.")
+        return [at[index] for index in tokens]
+
+    def _sum(self, label: str, columns: Sequence[int], weight: float | None) -> HeatMap:
+        self._single()
+        if not self.records:
+            raise CaptureError("No layer was recorded, so there are no maps; was the pipeline run inside attend(...)?")
+        layers = {layer.name: _sum_of(layer.mass[0], columns) for layer in self.records}
+        return HeatMap(label, self.image_size, layers, weight)
+
+    # Files.
+
+    def save(self, folder: str | PathLike[str], *, image: Any = None, force: bool = False) -> Path:
+        """Write pictures, arrays and the HTML viewer to a folder, whole or not at all; see `promptattn.export.save`."""
+        from promptattn.export import save  # export draws maps, so it stands above them
+
+        return save(self, folder, image=image, force=force)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> "HeatMaps":
+        """Read maps back from a folder that `save` wrote, or from its `maps.npz` or `maps.safetensors`."""
+        from promptattn.export import load
+
+        return load(path)
+
+
+def _pick_image(layer: LayerMaps, index: int) -> LayerMaps:
+    one = slice(index, index + 1)
+    return replace(
+        layer,
+        mass=layer.mass[one],
+        per_step=None if layer.per_step is None else layer.per_step[:, one],
+        per_head=None if layer.per_head is None else layer.per_head[one],
+    )
+
+
+def _sum_of(mass: NDArray[np.float32], columns: Sequence[int]) -> NDArray[np.float32]:
+    total: NDArray[np.float32] = mass[..., list(columns)].sum(axis=-1, dtype=np.float64).astype(np.float32)
+    total.flags.writeable = False
+    return total
+
+
+def _count(number: int, noun: str, plural: str | None = None) -> str:
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"

@@ -1,0 +1,136 @@
+"""What a run recorded, as plain numpy: the data that `HeatMaps` answers questions from.
+
+All masses are probabilities after weighting, float32 in [0, 1], means over heads and recorded steps unless an axis says
+otherwise. Images of a batch stand first, and columns (what is attended to) last.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promptattn.errors import CaptureError
+
+if TYPE_CHECKING:
+    from promptattn.prompt import Token, Word
+
+__all__ = ["ColumnInfo", "ColumnKind", "LayerMaps", "PatchMaps", "PromptInfo", "TextAttention"]
+
+ColumnKind = Literal["start", "token", "end", "padding"]
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ColumnInfo:
+    """What one column of the maps stands for: a token, a start or end marker, or the sum of the padding."""
+
+    kind: ColumnKind
+    text: str
+    token: int | None = None
+    """Index into the prompt's tokens, for `kind == "token"`."""
+    chunk: int = 0
+    """Which window of the text encoder it belongs to, counted from 0."""
+
+
+@dataclass(frozen=True)
+class PromptInfo:
+    """One prompt of the batch: its text, its tokens and words (see `promptattn.prompt`), and what each column is."""
+
+    text: str
+    tokens: tuple["Token", ...]
+    words: tuple["Word", ...]
+    columns: tuple[ColumnInfo, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class LayerMaps:
+    """How much each place of one cross-attention layer attends to each column of the prompt."""
+
+    name: str
+    """The module's path in the denoiser, e.g. `mid_block.attentions.0.transformer_blocks.0.attn2`."""
+    grid: tuple[int, int]
+    """(height, width) of the layer's own grid of image places."""
+    mass: Array
+    """`[image, height, width, column]`, summing to 1 over columns at each place, unless every weight there was 0."""
+    per_step: Array | None = None
+    """`[step, image, height, width, column]`, where steps were kept apart."""
+    steps: tuple[int, ...] | None = None
+    """The numbers of the denoising steps in `per_step`, if they are not simply 0, 1, 2 ..."""
+    per_head: Array | None = None
+    """`[image, head, height, width, column]`, where heads were kept apart."""
+
+    def __post_init__(self) -> None:
+        height, width = self.grid
+        _expect(self.mass, ("image", height, width, "column"), f"mass of layer {self.name}")
+        images, columns = self.mass.shape[0], self.mass.shape[-1]
+        if self.per_step is not None:
+            steps = "step" if self.steps is None else len(self.steps)
+            _expect(self.per_step, (steps, images, height, width, columns), f"per_step of layer {self.name}")
+        if self.per_head is not None:
+            _expect(self.per_head, (images, "head", height, width, columns), f"per_head of layer {self.name}")
+
+    @property
+    def step_numbers(self) -> tuple[int, ...]:
+        """The denoising steps that were kept apart."""
+        if self.per_step is None:
+            return ()
+        return tuple(range(len(self.per_step))) if self.steps is None else self.steps
+
+
+@dataclass(frozen=True, eq=False)
+class PatchMaps:
+    """How much each place of one image self-attention layer attends to a picked patch."""
+
+    name: str
+    grid: tuple[int, int]
+    patch: tuple[float, float]
+    """(row, column) of the patch as it was picked, relative to the image: (0, 0) top left, (1, 1) bottom right."""
+    mass: Array
+    """`[image, height, width]`."""
+
+    def __post_init__(self) -> None:
+        _expect(self.mass, ("image", *self.grid), f"mass of patch {self.patch} in layer {self.name}")
+
+
+@dataclass(frozen=True, eq=False)
+class TextAttention:
+    """Self-attention of a text encoder over one prompt: how much each of its tokens attends to each other one."""
+
+    encoder: str
+    columns: tuple[ColumnInfo, ...]
+    """What each row and column of the matrix is, in order."""
+    mass: Array
+    """`[layer, query_token, key_token]`, mean over heads, summing to 1 over keys where every key is kept."""
+    prompt: int = 0
+    """Index of the prompt it belongs to."""
+
+    def __post_init__(self) -> None:
+        count = len(self.columns)
+        _expect(self.mass, ("layer", count, count), f"text attention of {self.encoder}")
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The texts along both axes of the matrix."""
+        return tuple(column.text for column in self.columns)
+
+    def between(self, query: Sequence[int], key: Sequence[int]) -> float:
+        """Mass that the tokens `query` (mean) give to the tokens `key` (sum), mean over layers; indices of tokens."""
+        matrix = self.mass.mean(axis=0)
+        rows = [i for i, column in enumerate(self.columns) if column.token in query]
+        keys = [i for i, column in enumerate(self.columns) if column.token in key]
+        if not rows or not keys:
+            raise CaptureError(f"{self.encoder} recorded no attention between tokens {list(query)} and {list(key)}.")
+        return float(matrix[np.ix_(rows, keys)].sum(axis=1).mean())
+
+
+def _expect(array: Array, shape: tuple[int | str, ...], what: str) -> None:
+    fits = array.ndim == len(shape) and all(
+        isinstance(want, str) or want == have for want, have in zip(shape, array.shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join(map(str, shape))
+        raise CaptureError(f"The {what} must have shape [{wanted}]; it has {list(array.shape)}.")
+    if array.dtype != np.float32:
+        raise CaptureError(f"The {what} must be float32; it is {array.dtype}.")
