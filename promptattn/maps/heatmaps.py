@@ -98,16 +98,17 @@ class HeatMaps:
         patches = tuple(patch for patch in self.patches if fnmatchcase(patch.name, pattern))
         return replace(self, records=chosen, patches=patches)
 
-    def step(self, index: int) -> "HeatMaps":
-        """The maps of one recorded step, counted from 0 in the order of recording; needs `Capture(per_step=True)`."""
+    def step(self, number: int) -> "HeatMaps":
+        """The maps of one denoising step, counted from 0; needs `Capture(per_step=True)`."""
         for record in self.records:
             if record.per_step is None:
-                raise CaptureError("Steps were not kept apart in this run; ask for Capture(per_step=True) before it.")
-            if not 0 <= index < len(record.per_step):
+                raise CaptureError("Steps were not kept apart in this run; ask for Capture(per_step=True) first.")
+            if number not in record.step_numbers:
+                kept = ", ".join(map(str, record.step_numbers))
                 raise CaptureError(
-                    f"There is no step {index}: {_count(len(record.per_step), 'step')} recorded, from 0."
+                    f"Step {number} was not recorded in layer {record.name}. Recorded: {kept or 'none'}."
                 )
-        return self._recast(lambda layer: layer.per_step[index])
+        return self._recast(lambda layer: layer.per_step[layer.step_numbers.index(number)])
 
     def head(self, index: int) -> "HeatMaps":
         """The maps of one attention head; needs a capture that kept heads apart."""

@@ -56,10 +56,10 @@ class LayerMaps:
     """`[image, height, width, column]`, summing to 1 over columns at each place, unless every weight there was 0."""
     per_step: Array | None = None
     """`[step, image, height, width, column]`, where steps were kept apart."""
-    steps: tuple[int, ...] | None = None
-    """The numbers of the denoising steps in `per_step`, if they are not simply 0, 1, 2 ..."""
     per_head: Array | None = None
     """`[image, head, height, width, column]`, where heads were kept apart."""
+    steps: tuple[int, ...] | None = None
+    """The numbers of the denoising steps in `per_step`, if they are not simply 0, 1, 2 ..."""
 
     def __post_init__(self) -> None:
         height, width = self.grid
