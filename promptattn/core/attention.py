@@ -1,0 +1,215 @@
+"""The one entry: scaled dot product attention that can weigh chosen keys exactly and keep chosen columns."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from promptattn.core.columns import Columns, columns_from_lse
+from promptattn.core.dense import dense_attention, dense_columns
+from promptattn.core.explain import Explanation, choose
+from promptattn.core.kernels import KERNELS, ready, run_with_lse
+from promptattn.core.logits import Scores
+from promptattn.core.merge import correct, merge
+from promptattn.core.weights import KeyWeights
+from promptattn.errors import CaptureError, WeightingError
+
+__all__ = ["AttentionResult", "attention", "explain_kernel"]
+
+
+class AttentionResult(NamedTuple):
+    """output: as `F.scaled_dot_product_attention` gives it, `[batch, head, query, dim]` in the input's dtype.
+
+    columns: the captured part of the attention after weighting, float32 (float64 for float64 inputs), values in [0, 1]:
+        `[rows, query, C or G]` for the mean over heads, `[rows, head, query, C or G]` for none; None without capture.
+    """
+
+    output: Tensor
+    columns: Tensor | None
+
+
+class _Call(NamedTuple):
+    """The arguments twice: as they were given, for the library's own call, and as four-dimensional scores and values."""
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    mask: Tensor | None
+    is_causal: bool
+    scale: float | None
+    gqa: bool
+    dropout_p: float
+    scores: Scores
+    full_value: Tensor
+    weights: KeyWeights | None
+    capture: Columns | None
+
+    def library(self) -> Tensor:
+        return scaled_dot_product_attention(
+            self.query, self.key, self.value, attn_mask=self.mask, dropout_p=self.dropout_p, is_causal=self.is_causal,
+            scale=self.scale, enable_gqa=self.gqa,
+        )  # fmt: skip
+
+    def explain(self) -> Explanation:
+        return choose(
+            self.query, self.key, self.value, self.mask, self.is_causal, self.scale, self.gqa,
+            self.scores, self.full_value, self.weights, self.capture, self.dropout_p,
+        )  # fmt: skip
+
+
+def attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    mask: Tensor | None = None,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+    key_weights: KeyWeights | None = None,
+    capture: Columns | None = None,
+    dropout_p: float = 0.0,
+) -> AttentionResult:
+    """Attention `o_i = sum_j sign(w_ij) p_ij v_j` with `p_ij = |w_ij| e^{s_ij} / sum_j' |w_ij'| e^{s_ij'}`.
+
+    The scores are `s_ij = scale * <q_i, k_j> + mask_ij` (Vaswani et al. 2017, equation 1, for weights of 1).
+
+    query `[batch, head, query, dim]`, key `[batch, head, key, dim]`, value `[batch, head, key, value dim]`; also
+    three-dimensional `[batch, row, dim]`, a batch of single heads. `mask`, `is_causal`, `scale`, `enable_gqa` and
+    `dropout_p` mean what they mean to `F.scaled_dot_product_attention`.
+
+    key_weights: which keys to weigh; None, or weights that the host knows to be 1, leave the output bit-identical to
+        `F.scaled_dot_product_attention` on the same tensors, with and without capture.
+    capture: which columns of the attention to keep, after weighting and before dropout.
+
+    A row that sees no key, or whose every visible key has weight 0, gives output 0 and columns 0; `dead_rows` names them.
+    Nothing here waits for the device. Nothing of size query x key is built unless the keys are few (`explain_kernel`).
+
+    Raises WeightingError and CaptureError for weights and columns that do not fit these tensors, ValueError for tensors
+    that do not fit each other.
+    """
+    if (key_weights is None or key_weights.neutral) and capture is None:
+        output = scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, dropout_p=dropout_p, is_causal=is_causal, scale=scale,
+            enable_gqa=enable_gqa,
+        )  # fmt: skip
+        return AttentionResult(output, None)
+    device = query.device.type
+    if torch.is_autocast_enabled(device):
+        # Autocast would cast the library's call, but neither the fused operators nor the float32 logits of the columns.
+        dtype = torch.get_autocast_dtype(device)
+        query, key, value, mask = (_autocast(tensor, dtype) for tensor in (query, key, value, mask))
+        with torch.autocast(device, enabled=False):
+            return _run(_call(query, key, value, mask, is_causal, scale, enable_gqa, key_weights, capture, dropout_p))
+    return _run(_call(query, key, value, mask, is_causal, scale, enable_gqa, key_weights, capture, dropout_p))
+
+
+def explain_kernel(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    mask: Tensor | None = None,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+    key_weights: KeyWeights | None = None,
+    capture: Columns | None = None,
+    dropout_p: float = 0.0,
+) -> Explanation:
+    """The path that `attention` takes for the same arguments; nothing is computed."""
+    device = query.device.type
+    if torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+        query, key, value, mask = (_autocast(tensor, dtype) for tensor in (query, key, value, mask))
+    return _call(query, key, value, mask, is_causal, scale, enable_gqa, key_weights, capture, dropout_p).explain()
+
+
+def _run(call: _Call) -> AttentionResult:
+    chosen = call.explain()
+    scores, value, weights, capture = call.scores, call.full_value, call.weights, call.capture
+    if chosen.path == "dense":
+        output, columns = dense_attention(scores, value, weights, capture, call.dropout_p)
+        return AttentionResult(_as_given(output, call), columns)
+    if chosen.path == "sdpa+dense":
+        assert capture is not None
+        return AttentionResult(call.library(), dense_columns(scores, capture))
+    kernel = KERNELS[chosen.kernel]
+    if chosen.path == "fused+lse":
+        output, lse = run_with_lse(kernel, call.query, call.key, call.value, call.mask, call.is_causal, call.scale)
+    elif chosen.path == "sdpa+lse":
+        output = call.library()
+        _, lse = run_with_lse(
+            kernel, *ready(scores.query, scores.key, value), scores.mask, scores.is_causal, scores.scale
+        )
+    else:
+        assert weights is not None
+        output, lse = (merge if chosen.path == "merge" else correct)(kernel, scores, value, weights)
+        output = _as_given(output, call)
+    columns = None if capture is None else columns_from_lse(scores, lse, capture, weights)
+    return AttentionResult(output, columns)
+
+
+def _call(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool, scale: float | None, gqa: bool,
+    weights: KeyWeights | None, capture: Columns | None, dropout_p: float,
+) -> _Call:  # fmt: skip
+    if is_causal and mask is not None:
+        raise ValueError("give a mask or is_causal, not both: write the causality into the mask")
+    if query.ndim not in (3, 4) or key.ndim != query.ndim or value.ndim != query.ndim:
+        raise ValueError(
+            "query, key and value must all be [batch, head, row, dim] or all [batch, row, dim]; "
+            f"got {list(query.shape)}, {list(key.shape)} and {list(value.shape)}"
+        )
+    q, k, v, m = query, key, value, mask
+    if query.ndim == 3:
+        q, k, v = q.unsqueeze(1), k.unsqueeze(1), v.unsqueeze(1)
+        m = m.unsqueeze(1) if m is not None and m.ndim == 3 else m
+    q, k, v = _broadcast(q, k, v, gqa)
+    if m is not None:
+        m = m[(None,) * (2 - m.ndim)] if m.ndim < 2 else m.unsqueeze(0) if m.ndim == 3 else m
+    scores = Scores(q, k, m, is_causal, query.shape[-1] ** -0.5 if scale is None else scale)
+    weights = None if weights is None or weights.neutral else weights
+    _check(scores, weights, capture)
+    return _Call(query, key, value, mask, is_causal, scale, gqa, dropout_p, scores, v, weights, capture)
+
+
+def _broadcast(query: Tensor, key: Tensor, value: Tensor, gqa: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """One batch size for all three, and key heads that divide the query's."""
+    batch = torch.broadcast_shapes(query.shape[:1], key.shape[:1], value.shape[:1])[0]
+    heads = query.shape[1]
+    if not gqa:
+        heads = torch.broadcast_shapes(query.shape[1:2], key.shape[1:2], value.shape[1:2])[0]
+        key, value = key.expand(-1, heads, -1, -1), value.expand(-1, heads, -1, -1)
+    if key.shape[1] != value.shape[1] or heads % key.shape[1] or key.shape[2] != value.shape[2]:
+        raise ValueError(
+            "key and value need the same heads and rows, and query heads that are a multiple of theirs; got "
+            f"query {list(query.shape)}, key {list(key.shape)}, value {list(value.shape)}"
+        )
+    query = query.expand(batch, heads, -1, -1)
+    return query, key.expand(batch, -1, -1, -1), value.expand(batch, -1, -1, -1)
+
+
+def _check(scores: Scores, weights: KeyWeights | None, capture: Columns | None) -> None:
+    batch, length = scores.query.shape[0], scores.key.shape[2]
+    if weights is not None:
+        if weights.weight.ndim > 1 and weights.weight.shape[0] not in (1, batch):
+            raise WeightingError(f"weights for {weights.weight.shape[0]} batch rows meet an attention with {batch}")
+        if weights.index.shape[0] > length:
+            raise WeightingError(f"{weights.index.shape[0]} keys are to be weighed, but there are only {length}")
+    if capture is not None and capture.into is not None and capture.into.requires_grad:
+        raise CaptureError("the buffer `into` must not require gradients: it is added to in place")
+
+
+def _autocast(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """The tensor as autocast's lower-precision list casts it: floating point, but not float64."""
+    if tensor is None or not tensor.is_floating_point() or tensor.dtype == torch.float64:
+        return tensor
+    return tensor.to(dtype)
+
+
+def _as_given(output: Tensor, call: _Call) -> Tensor:
+    return output.squeeze(1) if call.query.ndim == 3 else output

@@ -1,0 +1,79 @@
+"""Which way an attention call goes, and why: decided from shapes and settings alone, never from values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from promptattn.core.columns import Columns
+from promptattn.core.kernels import Kernel, chosen_by_sdpa, ready
+from promptattn.core.logits import Scores
+from promptattn.core.weights import KeyWeights
+
+__all__ = ["DENSE_KEYS", "Explanation", "choose"]
+
+# Up to this many keys explicit logits cost little beside the projections around them, and nothing of size query x query.
+DENSE_KEYS = 128
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The way a call to `attention` takes.
+
+    path: "sdpa" (the library's own call and nothing else), "fused+lse" (the kernel SDPA would choose; columns from its
+        log-sum-exp), "sdpa+lse" (the library's own call, and a second fused pass for the log-sum-exp), "sdpa+dense"
+        (the library's own call; columns from explicit logits), "merge", "correction" (see `promptattn.core.merge`) or
+        "dense" (explicit logits, a block of query rows at a time).
+    kernel: the fused kernel in use, or "" where there is none (or where the library chooses).
+    reason: why, in words.
+    """
+
+    path: str
+    kernel: str
+    reason: str
+
+
+def choose(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool, scale: float | None, gqa: bool,
+    scores: Scores, full_value: Tensor, weights: KeyWeights | None, capture: Columns | None, dropout_p: float,
+) -> Explanation:  # fmt: skip
+    """The path for these tensors. `scores` and `full_value` are the same tensors brought to four dimensions."""
+    if weights is None and capture is None:
+        return Explanation("sdpa", "", "nothing to weigh and nothing to watch")
+    length = scores.key.shape[2]
+    if weights is None:
+        if not dropout_p:
+            kernel = chosen_by_sdpa(query, key, value, mask, is_causal, scale, gqa)
+            if kernel is not None:
+                return Explanation(
+                    "fused+lse", kernel.name, "SDPA would run this kernel, and it returns its log-sum-exp"
+                )
+        if length <= DENSE_KEYS:
+            return Explanation("sdpa+dense", "", f"SDPA takes no fused kernel here, and {length} keys are few")
+    elif dropout_p:
+        return Explanation("dense", "", "dropout acts on the weighted probabilities, which no fused kernel shows")
+    elif length <= DENSE_KEYS:
+        return Explanation("dense", "", f"{length} keys are few")
+    elif weights.index.shape[0] >= length:
+        return Explanation("dense", "", "every key is weighted")
+    kernel = _fused(scores, full_value)
+    if kernel is None:
+        return Explanation(
+            "dense" if weights else "sdpa+dense", "", "no fused kernel with a log-sum-exp takes these tensors"
+        )
+    if weights is None:
+        return Explanation(
+            "sdpa+lse", kernel.name, "SDPA takes no kernel with a log-sum-exp here, so it gives the output only"
+        )
+    if weights.gentle:
+        return Explanation("correction", kernel.name, f"the weights are known to be at least {weights.floor}")
+    if scores.is_causal and (scores.scale == 0 or scores.query.shape[-1] >= kernel.head_limit):
+        return Explanation("dense", "", "causal, and no channel is left to hide the weighted keys with")
+    return Explanation("merge", kernel.name, "the weights may be small, or are known only on the device")
+
+
+def _fused(scores: Scores, value: Tensor) -> Kernel | None:
+    query, key, value = ready(scores.query, scores.key, value)
+    grouped = key.shape[1] != query.shape[1]
+    return chosen_by_sdpa(query, key, value, scores.mask, scores.is_causal, scores.scale, grouped)

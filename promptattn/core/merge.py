@@ -1,0 +1,114 @@
+"""Exact re-weighting of a few keys around a fused kernel, by merging or by correcting.
+
+merge      o_R, lse_R = kernel(q, k without J, v without J), then J joins through the log-sum-exp
+correct    o, lse = kernel(q, k, v), then  o' = (o + sum_J (w_j - 1) P_ij v_j) / (1 + sum_J (|w_j| - 1) P_ij)
+
+Merging is exact for every weight. Correcting spares the copy of the keys and values, but divides by as little as
+min |w|: at P near 1 and w near 0 it loses everything to cancellation, so it runs only where the host knows the weights.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from promptattn.core.kernels import Kernel, ready, run_with_lse
+from promptattn.core.logits import Scores, column_logits, working_dtype
+from promptattn.core.rows import row_chunks
+from promptattn.core.softmax import mass, weigh
+from promptattn.core.weights import KeyWeights
+
+__all__ = ["correct", "merge", "without_keys"]
+
+# A score this low has exponential 0 beside any other, and still leaves float32 room for the score itself.
+_HIDE = 1e6
+
+
+def merge(kernel: Kernel, scores: Scores, value: Tensor, weights: KeyWeights) -> tuple[Tensor, Tensor]:
+    """Output `[batch, head, query, dim]` and lse' `[batch, head, query]` of the weighted attention."""
+    query = scores.query
+    rest, rest_lse = _kernel_without(kernel, scores, value, weights.index)
+    value_j = _values_of(value, weights.index, query)
+    weight = weights.expand(query.shape[2], working_dtype(query))
+    outputs, normalisers = [], []
+    for rows in row_chunks(0, query.shape[2], _bytes_per_row(scores, value, weights)):
+        logits = column_logits(scores.rows(None, rows), weights.index)
+        part = weigh(logits, weight if weight.shape[2] == 1 else weight[:, :, rows], outside=rest_lse[:, :, rows])
+        assert part.rest is not None
+        outputs.append((part.rest[..., None] * rest[:, :, rows] + part.signed @ value_j).to(query.dtype))
+        normalisers.append(part.lse)
+    return torch.cat(outputs, dim=2), torch.cat(normalisers, dim=2)
+
+
+def correct(kernel: Kernel, scores: Scores, value: Tensor, weights: KeyWeights) -> tuple[Tensor, Tensor]:
+    """The same as `merge`, for weights that the host knows to be at least `SAFE_FLOOR`; other rows stay as they were."""
+    query = scores.query
+    output, lse = run_with_lse(kernel, *ready(query, scores.key, value), scores.mask, scores.is_causal, scores.scale)
+    output = output[..., : value.shape[-1]]
+    value_j = _values_of(value, weights.index, query)
+    weight = weights.expand(query.shape[2], working_dtype(query))
+    length = query.shape[2]
+    start, stop = weights.query_rows.indices(length)[:2] if isinstance(weights.query_rows, slice) else (0, length)
+    stop = max(start, stop)
+    outputs, normalisers = [output[:, :, :start]], [lse[:, :, :start]]
+    for rows in row_chunks(start, stop, _bytes_per_row(scores, value, weights)):
+        share = mass(column_logits(scores.rows(None, rows), weights.index), lse[:, :, rows])
+        w = weight if weight.shape[2] == 1 else weight[:, :, rows]
+        total = 1 + ((w.abs() - 1) * share).sum(dim=-1)
+        changed = output[:, :, rows] + ((w - 1) * share) @ value_j
+        outputs.append((changed / total[..., None]).to(query.dtype))
+        normalisers.append(lse[:, :, rows] + total.log())
+    outputs.append(output[:, :, stop:])
+    normalisers.append(lse[:, :, stop:])
+    return torch.cat(outputs, dim=2), torch.cat(normalisers, dim=2)
+
+
+def without_keys(index: Tensor, length: int) -> Tensor:
+    """The keys that are not in `index`, ascending: int64 `[length - J]`.
+
+    A stable sort of the membership keeps the shape known beforehand, where `nonzero` would wait for the device.
+    """
+    removed = torch.zeros(length, dtype=torch.uint8, device=index.device).index_fill_(0, index, 1)
+    return removed.argsort(stable=True)[: length - index.shape[0]]
+
+
+def _kernel_without(kernel: Kernel, scores: Scores, value: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """The kernel over the keys outside `index`; lse is -inf where none of them is visible."""
+    if scores.is_causal:
+        return _kernel_hiding(kernel, scores, value, index)
+    kept = without_keys(index, scores.key.shape[2])
+    mask = scores.mask
+    if mask is not None and mask.shape[-1] != 1:
+        mask = mask.index_select(-1, kept)
+    key, kept_value = scores.key.index_select(2, kept), value.index_select(2, kept)
+    output, lse = run_with_lse(kernel, *ready(scores.query, key, kept_value), mask, False, scores.scale)
+    return output[..., : value.shape[-1]], torch.where(lse == math.inf, -math.inf, lse)
+
+
+def _kernel_hiding(kernel: Kernel, scores: Scores, value: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """The causal kernel over the keys outside `index`.
+
+    Taking keys out would shift the rest against the causal diagonal, and an explicit mask would be query x key large.
+    One more channel hides them instead: `[q, a]` and `[k, 0]`, but `[k, -a]` for the keys in `index`, lowers their
+    scores by `scale * a^2`.
+    """
+    height = math.sqrt(_HIDE / abs(scores.scale))
+    query, key, value_ = ready(scores.query, scores.key, value)
+    channel = key.new_zeros(key.shape[2]).index_fill(0, index, -math.copysign(height, scores.scale))
+    key = torch.cat([key, channel[:, None].expand(*key.shape[:-1], 1)], dim=-1)
+    query = torch.cat([query, query.new_full((1,), height).expand(*query.shape[:-1], 1)], dim=-1)
+    output, lse = run_with_lse(kernel, *ready(query, key, value_), None, True, scores.scale)
+    return output[..., : value.shape[-1]], lse.masked_fill(lse < -_HIDE / 2, -math.inf)
+
+
+def _values_of(value: Tensor, index: Tensor, query: Tensor) -> Tensor:
+    """The values of the keys in `index`, one head per query head: `[batch, head, J, dim]` in the working dtype."""
+    picked = value.index_select(2, index).to(working_dtype(query))
+    return picked.repeat_interleave(query.shape[1] // value.shape[1], dim=1)
+
+
+def _bytes_per_row(scores: Scores, value: Tensor, weights: KeyWeights) -> int:
+    width = scores.query.shape[-1] + 2 * value.shape[-1] + 4 * weights.index.shape[0]
+    return 4 * scores.query.shape[0] * scores.query.shape[1] * width

@@ -1,0 +1,76 @@
+"""The weighted softmax: the one place where explicit logits meet weights.
+
+    p_j = |w_j| e^{s_j} / sum_j' |w_j'| e^{s_j'}          o = sum_j sign(w_j) p_j v_j
+
+Every kind of attention that has its logits at hand (dense, additive, sparse, and the few keys J of the merge) comes here.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Weighted", "mass", "weigh"]
+
+# The largest exponent whose exponential float32 still holds. Only a key of weight (almost) 0 can lie this far above the
+# rest, and its share is 0 whatever the exponential says; without the clamp it would be 0 * inf.
+_TOP = 87.0
+
+
+class Weighted(NamedTuple):
+    """A weighted softmax.
+
+    mass: `[..., K]`, each key's probability, in [0, 1].
+    signed: `[..., K]`, the same times the sign of its weight: what multiplies the values.
+    rest: `[...]`, the probability left to the keys outside (see `weigh`), in [0, 1].
+    lse: `[...]`, the log of the normaliser; +inf where no key is visible, so that `exp(s - lse)` is 0 there.
+    """
+
+    mass: Tensor
+    signed: Tensor
+    rest: Tensor | None
+    lse: Tensor
+
+
+def weigh(logits: Tensor, weight: Tensor | None = None, outside: Tensor | None = None) -> Weighted:
+    """The weighted softmax over the last dimension.
+
+    logits: `[..., K]` float32 or float64, -inf where a key is hidden.
+    weight: broadcastable to the logits; None means all 1.
+    outside: `[...]`, the log of `sum e^s` over further, unweighted keys that take part in the normaliser; -inf for none.
+
+    Exact for every weight, continuous through 0, and differentiable there: the weights enter as factors, never as a
+    logarithm that the gradient passes through. A row that sees no key gets zeros, not NaN.
+    """
+    with torch.no_grad():
+        # Any shift gives the same result; this one is the largest term, so nothing that counts over- or underflows.
+        heights = logits if weight is None else logits + weight.abs().log()
+        top = heights.amax(dim=-1)
+        top = top if outside is None else torch.maximum(top, outside)
+        top = torch.where(top == -math.inf, torch.zeros_like(top), top)
+    raised = (logits - top[..., None]).clamp(max=_TOP).exp()
+    if weight is None:
+        numerator = signed = raised
+    else:
+        numerator, signed = raised * weight.abs(), raised * weight
+    total = numerator.sum(dim=-1)
+    rest = None if outside is None else (outside - top).exp()
+    total = total if rest is None else total + rest
+    dead = total == 0
+    safe = torch.where(dead, torch.ones_like(total), total)
+    lse = torch.where(dead, math.inf, top + safe.log())
+    return Weighted(
+        mass=numerator / safe[..., None],
+        signed=signed / safe[..., None],
+        rest=None if rest is None else rest / safe,
+        lse=lse,
+    )
+
+
+def mass(logits: Tensor, lse: Tensor, weight: Tensor | None = None) -> Tensor:
+    """`|w| exp(s - lse)` for logits `[..., C]` and a normaliser `[...]` that is already known."""
+    probability = (logits - lse[..., None]).clamp(max=_TOP).exp()
+    return probability if weight is None else probability * weight.abs()
