@@ -1,0 +1,50 @@
+"""What a prompt's reader should tell its writer: one `Diagnostic` per finding, placed in the text as it was typed."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from promptattn.errors import PromptSyntaxError
+
+__all__ = ["Diagnostic", "raise_first_mistake"]
+
+_CONTEXT = 32  # characters shown either side of a mistake in a long prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One finding about a prompt.
+
+    `code` is a short stable name (`unclosed-bracket`, `cut-words`, ...), `message` a sentence for the user.
+    `start` and `end` are character positions in the text that the user wrote, brackets and escapes counted.
+    A `warning` looks like a mistake, or has an effect that the user may not expect, and strict parsing raises on it;
+    an `info` only reports. `source` says which of the two prompts of a plan the positions refer to.
+    """
+
+    code: str
+    message: str
+    start: int
+    end: int
+    severity: Literal["info", "warning"] = "warning"
+    source: Literal["prompt", "negative_prompt"] = "prompt"
+
+    def pointer(self, text: str) -> str:
+        """Two lines: the part of `text` (as the user wrote it) that this is about, and a caret under the place."""
+        low = max(0, self.start - _CONTEXT)
+        high = min(len(text), max(self.end, self.start + 1) + _CONTEXT)
+        before, after = "..." if low else "", "..." if high < len(text) else ""
+        # One column per character: whitespace and control characters would move the caret away from its place.
+        shown = "".join(c if c.isprintable() else " " for c in text[low:high])
+        width = max(1, min(self.end, high) - self.start)
+        return f"  {before}{shown}{after}\n  {' ' * (len(before) + self.start - low)}{'^' * width}"
+
+
+def raise_first_mistake(text: str, diagnostics: Iterable[Diagnostic]) -> None:
+    """Raise `PromptSyntaxError` for the first warning by position, with a caret under it; do nothing without one."""
+    mistakes = sorted((d for d in diagnostics if d.severity == "warning"), key=lambda d: d.start)
+    if not mistakes:
+        return
+    first = mistakes[0]
+    others = f" ({len(mistakes) - 1} more in this prompt)" if len(mistakes) > 1 else ""
+    message = f"{first.message} [{first.code} at position {first.start}]{others}"
+    raise PromptSyntaxError(f"{message}\n{first.pointer(text)}")

@@ -1,0 +1,181 @@
+"""Findings about A1111 syntax: what in a prompt looks like a slip, or has no effect that its writer may count on.
+
+Positions are those of the text given; the reader moves them to the text as the user wrote it.
+"""
+
+import re
+from collections.abc import Iterator
+from itertools import groupby
+
+from promptattn.prompt.diagnostics import Diagnostic
+from promptattn.prompt.letters import is_letter, is_unspaced
+from promptattn.prompt.syntax import Backslash, Bracket, BreakWord, Close, Event, Open, Text
+
+__all__ = ["find_mistakes"]
+
+_SCHEDULE_END = re.compile(r":\s*[+-]?[.\d]+\s*\]")
+_LOOSE_NUMBER = re.compile(r":[ ]?[+-]?\d*\.\d+(?![\w.:\]])")
+_NUMBER_ATTEMPT = re.compile(r"[+-]?[\d.,]*\d[\d.,eE+-]*%?|[+-]?(?:inf|infinity|nan)", re.IGNORECASE)
+_AND = re.compile(r"\bAND\b")
+_FULL_WIDTH = re.compile("[（）［］]+")
+
+
+def find_mistakes(text: str, events: list[Event]) -> list[Diagnostic]:
+    """Every finding about the syntax of `text`, given its events. Linear time."""
+    return [
+        *_unpaired(text, events),
+        *_crossing(events),
+        *_empty_brackets(text, events),
+        *_numbers(text, events),
+        *_glued(text, events),
+        *_unsupported(text, events),
+        *_small_things(text, events),
+    ]
+
+
+def _unpaired(text: str, events: list[Event]) -> Iterator[Diagnostic]:
+    """Brackets never closed and brackets never opened; a row of them is one finding."""
+    unclosed = [e.bracket.start for e in events if isinstance(e, Open) and e.bracket.end < 0]
+    for start, end in _rows(unclosed):
+        message = f"{text[start:end]!r} is never closed and holds to the end; write \\( or \\[ for the character"
+        yield Diagnostic("unclosed-bracket", _count(message, end - start), start, end)
+    stray = [e.end - 1 for e in events if isinstance(e, Text) and e.role == "stray"]
+    for start, end in _rows(stray):
+        message = f"{text[start:end]!r} was never opened and stays in the text; write \\) or \\] for the character"
+        yield Diagnostic("stray-bracket", _count(message, end - start), start, end)
+
+
+def _count(message: str, count: int) -> str:
+    # A row of a thousand brackets is not worth showing.
+    return message if count <= 8 else re.sub(r"^'[^']*'", f"a row of {count} brackets", message)
+
+
+def _rows(positions: list[int]) -> Iterator[tuple[int, int]]:
+    """Consecutive positions as ranges."""
+    for _, row in groupby(enumerate(positions), key=lambda item: item[1] - item[0]):
+        members = [position for _, position in row]
+        yield members[0], members[-1] + 1
+
+
+def _crossing(events: list[Event]) -> Iterator[Diagnostic]:
+    stack: list[Bracket] = []
+    closed: set[int] = set()
+    for event in events:
+        if isinstance(event, Open):
+            stack.append(event.bracket)
+        elif isinstance(event, Close):
+            while stack[-1].start in closed:
+                stack.pop()
+            inner, closing = stack[-1], event.bracket
+            if inner is not closing and inner.end >= 0:
+                message = f"the brackets '{closing.kind}' and '{inner.kind}' cross; each holds to its own closing one"
+                yield Diagnostic("crossing-brackets", message, inner.start, closing.end)
+            closed.add(closing.start)
+
+
+def _empty_brackets(text: str, events: list[Event]) -> Iterator[Diagnostic]:
+    bare: Bracket | None = None  # the bracket opened last, if nothing but whitespace came since
+    for event in events:
+        if isinstance(event, Open):
+            bare = event.bracket
+        elif isinstance(event, Close):
+            if event.bracket is bare:
+                yield Diagnostic("empty-brackets", "there is nothing in these brackets to weigh", bare.start, bare.end)
+            bare = None
+        elif not (isinstance(event, Text) and text[event.start : event.end].isspace()):
+            bare = None
+
+
+def _numbers(text: str, events: list[Event]) -> Iterator[Diagnostic]:
+    """Weights that cannot be read as numbers, and numbers that stand outside brackets."""
+    for index, event in enumerate(events):
+        if isinstance(event, Close) and event.bracket.bad_number is not None:
+            start, end = event.bracket.bad_number
+            yield _bad_number(text, start, end)
+        elif isinstance(event, Close) and event.bracket.kind == "(":
+            tail = _after_colon(events, index)
+            if tail is not None and _looks_like_weight(text[tail[0] : tail[1]]):
+                yield _bad_number(text, *tail)
+        elif isinstance(event, Text) and event.role == "colon" and event.start and is_letter(text[event.start - 1]):
+            loose = _LOOSE_NUMBER.match(text, event.start)
+            if loose:
+                message = f"{loose[0]!r} stands outside brackets and stays in the text; write (word{loose[0]}) to weigh"
+                yield Diagnostic("loose-number", message, *loose.span())
+
+
+def _after_colon(events: list[Event], closing: int) -> tuple[int, int] | None:
+    """The range between a colon and the closing bracket `events[closing]`, where only plain text stands there."""
+    for colon in (closing - 1, closing - 2):
+        event = events[colon]
+        if isinstance(event, Text) and event.role == "colon":
+            bracket = events[closing].bracket  # type: ignore[union-attr]
+            return event.end, bracket.end - 1
+        if not (isinstance(event, Text) and event.role == "plain"):
+            return None
+    return None
+
+
+def _looks_like_weight(tail: str) -> bool:
+    word = tail.strip()
+    return not word or bool(_NUMBER_ATTEMPT.fullmatch(word)) or (not tail[0].isspace() and len(word.split()) == 1)
+
+
+def _bad_number(text: str, start: int, end: int) -> Diagnostic:
+    written = text[start:end].strip()
+    shown = f"{written[:20]}..." if len(written) > 24 else written
+    what = f"{shown!r} is not a weight that can be used" if written else "the weight after ':' is missing"
+    message = f"{what}; the text stays as it is, its brackets count as plain ones (write a decimal such as 1.2)"
+    return Diagnostic("bad-number", message, start if written else start - 1, max(end, start))
+
+
+def _glued(text: str, events: list[Event]) -> Iterator[Diagnostic]:
+    """Two letters that touch once the brackets between them are gone."""
+    before: Text | None = None
+    bracket_between = False
+    for event in events:
+        if isinstance(event, Text):
+            if before is not None and bracket_between and _one_word(text[before.end - 1], text[event.start]):
+                message = "these two pieces become one word once the brackets are taken away; add a space to part them"
+                yield Diagnostic("glued-words", message, before.end - 1, event.start + 1)
+            before, bracket_between = event, False
+        elif isinstance(event, BreakWord):
+            before = None
+        elif not isinstance(event, Backslash):
+            bracket_between = True
+
+
+def _one_word(left: str, right: str) -> bool:
+    return is_letter(left) and is_letter(right) and not (is_unspaced(left) or is_unspaced(right))
+
+
+def _unsupported(text: str, events: list[Event]) -> Iterator[Diagnostic]:
+    """Schedules, alternatives and AND, which are read as text so far."""
+    squares: list[Bracket] = []
+    for event in events:
+        if isinstance(event, Open) and event.bracket.end >= 0:
+            if event.bracket.kind == "[":
+                squares.append(event.bracket)
+        elif isinstance(event, Close) and event.bracket.kind == "[":
+            squares.pop()
+        elif isinstance(event, Text) and event.role in ("plain", "colon"):
+            yield from _unsupported_in(text, event, squares[-1] if squares else None)
+
+
+def _unsupported_in(text: str, event: Text, square: Bracket | None) -> Iterator[Diagnostic]:
+    advice = "is not supported yet and is read as text"
+    if square is not None and event.role == "colon" and _SCHEDULE_END.match(text, event.start):
+        yield Diagnostic("schedule", f"scheduling, [from:to:when], {advice}", square.start, square.end)
+    if square is not None and "|" in text[event.start : event.end]:
+        yield Diagnostic("alternation", f"alternation, [a|b], {advice}", square.start, square.end)
+    for word in _AND.finditer(text, event.start, event.end):
+        yield Diagnostic("and", f"composition with AND {advice}", *word.span())
+
+
+def _small_things(text: str, events: list[Event]) -> Iterator[Diagnostic]:
+    for event in events:
+        if isinstance(event, Backslash):
+            message = "a backslash before an ordinary character is dropped; write \\\\ for a backslash"
+            yield Diagnostic("backslash", message, event.start, event.end, "info")
+    for brackets in _FULL_WIDTH.finditer(text):
+        message = f"{brackets[0]!r} is full-width and stays text; weights are written with ( ) and [ ]"
+        yield Diagnostic("full-width-bracket", message, *brackets.span(), "info")

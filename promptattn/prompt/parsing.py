@@ -1,0 +1,32 @@
+"""`parse`: from what the user typed to a `Prompt`, whichever syntax it is written in."""
+
+from collections.abc import Callable
+from typing import Final
+
+from promptattn.errors import ConfigError, PromptSyntaxError
+from promptattn.prompt.a1111 import parse_a1111
+from promptattn.prompt.diagnostics import raise_first_mistake
+from promptattn.prompt.nodes import Prompt
+
+__all__ = ["SYNTAXES", "parse"]
+
+SYNTAXES: Final[dict[str, Callable[[str], Prompt]]] = {"a1111": parse_a1111}
+
+
+def parse(text: str, syntax: str = "a1111", strict: bool = False) -> Prompt:
+    """Read a prompt. Every string is one: what looks like a mistake is reported in `.diagnostics`, with its place.
+
+    `syntax` names how weights are written; `a1111` is `(word)`, `[word]`, `(word:1.2)`, `BREAK`.
+
+    Raises `ConfigError` for a syntax that does not exist, `PromptSyntaxError` where `text` is not a string, and with
+    `strict` for the first finding that looks like a mistake, pointing at its place.
+    """
+    reader = SYNTAXES.get(syntax)
+    if reader is None:
+        raise ConfigError(f"there is no prompt syntax {syntax!r}; there is: {', '.join(sorted(SYNTAXES))}")
+    if not isinstance(text, str):
+        raise PromptSyntaxError(f"a prompt is one string, not {type(text).__name__}: {text!r:.60}")
+    prompt = reader(text)
+    if strict:
+        raise_first_mistake(text, prompt.diagnostics)
+    return prompt

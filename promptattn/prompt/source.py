@@ -1,0 +1,48 @@
+"""The user's text before any syntax is read: network tags taken out, unencodable characters replaced."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from promptattn.prompt.diagnostics import Diagnostic
+
+__all__ = ["CleanSource", "clean_source"]
+
+# A1111 takes these tags out before it reads brackets. A tag holds no further "<", so that the search stays linear.
+_TAG = re.compile(r"<(?:lora|lyco|hypernet):[^<>]+>")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class CleanSource:
+    """`text` without tags, and for each of its characters, and its end, the position in the text as written."""
+
+    text: str
+    origins: Sequence[int]
+    diagnostics: tuple[Diagnostic, ...]
+
+
+def clean_source(written: str) -> CleanSource:
+    """Take `<lora:name:0.8>` tags out of `written` and put U+FFFD in place of each half surrogate pair."""
+    diagnostics = [
+        Diagnostic(
+            "broken-character", "half a surrogate pair is not a character and becomes U+FFFD", m.start(), m.end()
+        )
+        for m in _SURROGATE.finditer(written)
+    ]
+    whole = _SURROGATE.sub("\ufffd", written) if diagnostics else written
+    tags = list(_TAG.finditer(whole))
+    if not tags:
+        return CleanSource(whole, range(len(whole) + 1), tuple(diagnostics))
+    pieces: list[str] = []
+    origins: list[int] = []
+    position = 0
+    for tag in tags:
+        pieces.append(whole[position : tag.start()])
+        origins.extend(range(position, tag.start()))
+        position = tag.end()
+        message = f"{tag[0]} is taken out of the text; load the network with the pipeline's own load_lora_weights"
+        diagnostics.append(Diagnostic("network-tag", message, tag.start(), tag.end(), "info"))
+    pieces.append(whole[position:])
+    origins.extend(range(position, len(whole) + 1))
+    return CleanSource("".join(pieces), origins, tuple(diagnostics))
