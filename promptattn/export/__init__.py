@@ -1,1 +1,8 @@
+"""Writing results: pictures, arrays and the HTML viewer, in a folder that appears whole or not at all."""
 
+from promptattn.export.arrays import load
+from promptattn.export.atomic import atomic_folder
+from promptattn.export.names import safe_name
+from promptattn.export.save import save, write
+
+__all__ = ["atomic_folder", "load", "safe_name", "save", "write"]

@@ -15,7 +15,7 @@ from promptattn.errors import CaptureError, ConfigError, PromptAttnWarning
 from promptattn.maps.colormap import colorize
 from promptattn.maps.resize import combine, resize
 
-__all__ = ["HeatMap", "as_rgb", "blend"]
+__all__ = ["HeatMap", "as_rgb", "blend", "gray16", "level_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,16 +88,16 @@ class HeatMap:
         the colours stand alone. `colormap` is one of `promptattn.maps.COLORMAPS`.
         """
         if image is None:
-            level = _level(self.array, top)
+            level = level_of(self.array, top)
             return Image.fromarray(colorize(level, colormap))
         base = as_rgb(image)
         size = (base.height, base.width)
         mass = self.array if size == self.size else self.resized(size)
-        return blend(base, _level(mass, top), alpha=alpha, colormap=colormap)
+        return blend(base, level_of(mass, top), alpha=alpha, colormap=colormap)
 
     def image(self) -> Image.Image:
         """The map as a 16-bit gray picture (Pillow mode `I;16`): 65535 is the map's largest value, 0 is no mass."""
-        return Image.fromarray(np.round(self.normalized * np.float32(65535)).astype(np.uint16))
+        return gray16(self.array)
 
     def _repr_png_(self) -> bytes:
         """What a notebook shows for the map, at least 256 pixels high."""
@@ -121,6 +121,11 @@ def as_rgb(image: Any) -> Image.Image:
     return Image.fromarray(array)
 
 
+def gray16(mass: NDArray[np.floating]) -> Image.Image:
+    """`mass` `[height, width]` as a 16-bit gray picture, 65535 being its largest value."""
+    return Image.fromarray(np.round(level_of(mass) * np.float32(65535)).astype(np.uint16))
+
+
 def blend(
     base: Image.Image, level: NDArray[np.floating], *, alpha: float = 0.8, colormap: str = "ember"
 ) -> Image.Image:
@@ -137,6 +142,8 @@ def blend(
     return Image.fromarray(np.round(mixed).astype(np.uint8))
 
 
-def _level(mass: NDArray[np.float32], top: float | None) -> NDArray[np.float32]:
+def level_of(mass: NDArray[np.floating], top: float | None = None) -> NDArray[np.float32]:
+    """`mass` relative to `top` (default: its own largest value), float32 in [0, 1]; zeros stay zeros."""
     most = float(mass.max()) if top is None else top
-    return np.clip(mass / np.float32(most), 0, 1) if most > 0 else np.zeros_like(mass)
+    scaled = mass / most if most > 0 else np.zeros(mass.shape)
+    return np.clip(scaled, 0, 1).astype(np.float32)

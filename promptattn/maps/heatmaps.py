@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,15 @@ from promptattn.maps.records import ColumnInfo, ColumnKind, LayerMaps, PatchMaps
 if TYPE_CHECKING:
     from promptattn.prompt import Token, Word
 
-__all__ = ["HeatMaps"]
+__all__ = ["HeatMaps", "State"]
+
+State = Literal["recorded", "cut", "left out", "none"]
+
+_WHY = {
+    "cut": "it was cut off, being beyond what the text encoder reads",
+    "left out": "it was not captured, because Capture was told to watch other words",
+    "none": "the tokenizer gives it no token of its own",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,7 +218,7 @@ class HeatMaps:
             )
         height, width = self.image_size
         y, x = min(int(row * height), height - 1), min(int(column * width), width - 1)
-        kept = [word for word in self.words if self._captured(word)]
+        kept = [word for word in self.words if self.state(word.tokens) == "recorded"]
         found = [(word, float(self[word].resized(self.image_size)[y, x])) for word in kept]
         return sorted(found, key=lambda pair: -pair[1])
 
@@ -234,6 +242,16 @@ class HeatMaps:
             f"Encoders: {names}. Ask for it with Capture(relations=True) before the run."
         )
 
+    def state(self, tokens: Sequence[int]) -> State:
+        """Whether these tokens (`word.tokens`, say) have a map, and if not why: `recorded`, `cut`, `left out`, `none`."""
+        if not tokens:
+            return "none"
+        recorded = {column.token for column in self.columns}
+        missing = [index for index in tokens if index not in recorded]
+        if not missing:
+            return "recorded"
+        return "cut" if any(self.tokens[index].slot is None for index in missing) else "left out"
+
     # How a question becomes columns.
 
     def _single(self) -> None:
@@ -251,20 +269,11 @@ class HeatMaps:
             "Tokens are under maps.token(i) and images under maps.image(i)."
         )
 
-    def _captured(self, word: "Word") -> bool:
-        recorded = {column.token for column in self.columns}
-        return bool(word.tokens) and recorded.issuperset(word.tokens)
-
     def _columns_of(self, label: str, tokens: Sequence[int]) -> list[int]:
+        state = self.state(tokens)
+        if state != "recorded":
+            raise CaptureError(f"{label!r} has no map: {_WHY[state]}.")
         at = {column.token: i for i, column in enumerate(self.columns) if column.kind == "token"}
-        missing = [index for index in tokens if index not in at]
-        if missing:
-            lost = [self.tokens[index] for index in missing]
-            if any(token.slot is None for token in lost):
-                raise CaptureError(
-                    f"{label!r} was cut off: it lies beyond what the text encoder reads, so it has no map."
-                )
-            raise CaptureError(f"{label!r} was not captured: it is not among the words that Capture was told to watch.")
         return [at[index] for index in tokens]
 
     def _sum(self, label: str, columns: Sequence[int], weight: float | None) -> HeatMap:

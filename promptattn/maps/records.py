@@ -115,9 +115,22 @@ class TextAttention:
         """The texts along both axes of the matrix."""
         return tuple(column.text for column in self.columns)
 
+    def word_matrix(self, words: Sequence["Word"]) -> Array:
+        """How much each word attends to each other one, float32 `[query_word, key_word]`, mean over layers.
+
+        The mean over the query word's tokens of the sum over the key word's; 0 for words that the encoder did not read.
+        """
+        at = {column.token: i for i, column in enumerate(self.columns) if column.token is not None}
+        member = np.zeros((len(words), len(self.columns)))
+        for row, word in enumerate(words):
+            member[row, [at[token] for token in word.tokens if token in at]] = 1
+        mean = member / np.maximum(member.sum(axis=1, keepdims=True), 1)
+        matrix: Array = (mean @ self.mass.mean(axis=0, dtype=np.float64) @ member.T).astype(np.float32)
+        return matrix
+
     def between(self, query: Sequence[int], key: Sequence[int]) -> float:
         """Mass that the tokens `query` (mean) give to the tokens `key` (sum), mean over layers; indices of tokens."""
-        matrix = self.mass.mean(axis=0)
+        matrix = self.mass.mean(axis=0, dtype=np.float64)
         rows = [i for i, column in enumerate(self.columns) if column.token in query]
         keys = [i for i, column in enumerate(self.columns) if column.token in key]
         if not rows or not keys:

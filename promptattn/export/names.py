@@ -1,0 +1,13 @@
+"""File names from words: safe on every file system, whatever the prompt holds."""
+
+import re
+import unicodedata
+
+__all__ = ["safe_name"]
+
+
+def safe_name(index: int, text: str) -> str:
+    """`003_raton` for word 3, "ratón": an index, and what ASCII keeps of the text; emoji and `../` leave the index."""
+    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    slug = re.sub(r"[^a-z0-9]+", "-", ascii_text.lower()).strip("-")[:32].rstrip("-")
+    return f"{index:03d}_{slug}" if slug else f"{index:03d}"

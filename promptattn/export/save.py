@@ -1,0 +1,113 @@
+"""Everything an export writes: pictures, arrays and the viewer, into one folder that appears whole."""
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from promptattn.errors import ExportError
+from promptattn.export.arrays import describe, write_arrays
+from promptattn.export.atomic import atomic_folder
+from promptattn.export.matrix import text_attention_picture
+from promptattn.export.names import safe_name
+from promptattn.export.sheet import contact_sheet
+from promptattn.export.subjects import Subject, subjects, warn_of_empty
+from promptattn.export.viewer import write_viewer
+from promptattn.maps import HeatMaps
+from promptattn.maps.heatmap import as_rgb, blend, gray16, level_of
+
+__all__ = ["save", "write"]
+
+FOLDERS = {"word": "words", "token": "tokens", "marker": "markers", "patch": "patches"}
+FAST = {"compress_level": 2}  # a quarter of the time of Pillow's default, for files a few per cent larger
+
+
+def save(
+    maps: HeatMaps,
+    folder: str | PathLike[str],
+    *,
+    image: Any = None,
+    force: bool = False,
+    alpha: float = 0.8,
+    colormap: str = "ember",
+) -> Path:
+    """Write the maps to `folder`, whole or not at all, and return its path.
+
+    The folder holds `index.html` (the viewer, self-contained), `contact_sheet.png`, `text_attention.png`, `image.png`,
+    `words/`, `tokens/`, `markers/` and `patches/` (for each an overlay `*.overlay.png` and a 16-bit gray `*.map.png`,
+    whose value 65535 stands for the `mass_at_65535` that `maps.json` gives for it), and all masses as `maps.npz` and
+    `maps.safetensors`. The maps of several images have their pictures in `image_0/`, `image_1/` ...
+
+    Args:
+        image: the generated image (Pillow, or uint8 `[height, width, 3]`), or a list with one for each image of the maps.
+        force: replace a folder that an earlier export wrote. Any other existing folder is kept.
+        alpha, colormap: as for `HeatMap.overlay`.
+
+    Raises:
+        ExportError: if the folder exists or cannot be written, or the images do not fit the maps.
+    """
+    with atomic_folder(folder, force=force) as partial:
+        write(maps, partial, image=image, alpha=alpha, colormap=colormap)
+    return Path(folder)
+
+
+def write(maps: HeatMaps, folder: Path, *, image: Any = None, alpha: float = 0.8, colormap: str = "ember") -> None:
+    """What `save` does, into a folder that exists; for callers that have opened an `atomic_folder` themselves."""
+    images = _images_for(maps, image)
+    pictures: list[dict[str, Any]] = []
+    shown: list[list[Subject]] = []
+    for index, (single, picture) in enumerate(zip(maps.images, images, strict=True)):
+        into = folder if len(maps) == 1 else folder / f"image_{index}"
+        into.mkdir(exist_ok=True)
+        found = list(subjects(single))
+        warn_of_empty(found)
+        for entry in _write_pictures(single, found, into, picture, alpha, colormap):
+            pictures.append({**entry, "image": index, "file": (into / entry["file"]).relative_to(folder).as_posix()})
+        shown.append(found)
+    description = describe(maps) | {"pictures": pictures}
+    write_arrays(maps, folder, description)
+    write_viewer(maps, shown, images, folder / "index.html", colormap)
+
+
+def _images_for(maps: HeatMaps, image: Any) -> list[Image.Image | None]:
+    if image is None:
+        return [None] * len(maps)
+    given = list(image) if isinstance(image, Sequence) else [image]
+    if len(given) != len(maps):
+        raise ExportError(f"The maps are of {len(maps)} images, but {len(given)} were given to lay them over.")
+    return [as_rgb(one) for one in given]
+
+
+def _write_pictures(
+    maps: HeatMaps, found: list[Subject], folder: Path, image: Image.Image | None, alpha: float, colors: str
+) -> list[dict[str, Any]]:
+    """Write one image's pictures; returns what `maps.json` says of the maps' files."""
+    if image is not None:
+        image.save(folder / "image.png", **FAST)
+    base = image or Image.new("RGB", maps.image_size[::-1], (40, 39, 46))
+    words = [subject for subject in found if subject.kind == "word"]
+    sheet = contact_sheet(maps.prompt.text, base, words, alpha=alpha, colors=colors)
+    sheet.save(folder / "contact_sheet.png", **FAST)
+    if maps.text_attention:
+        picture = text_attention_picture(maps.text_attention, maps.words, colors=colors)
+        picture.save(folder / "text_attention.png", **FAST)
+    return [_write_subject(subject, folder, base, alpha, colors) for subject in found]
+
+
+def _write_subject(subject: Subject, folder: Path, base: Image.Image, alpha: float, colors: str) -> dict[str, Any]:
+    place = folder / FOLDERS[subject.kind]
+    place.mkdir(exist_ok=True)
+    name = safe_name(subject.index, subject.label)
+    mass = subject.mass if base.size == subject.heat.size[::-1] else subject.heat.resized((base.height, base.width))
+    blend(base, level_of(mass), alpha=alpha, colormap=colors).save(place / f"{name}.overlay.png", **FAST)
+    gray16(subject.mass).save(place / f"{name}.map.png", **FAST)
+    return {
+        "kind": subject.kind,
+        "index": subject.index,
+        "label": subject.label,
+        "file": f"{place.name}/{name}.map.png",
+        "mass_at_65535": subject.top,
+        "share": subject.share,
+    }
