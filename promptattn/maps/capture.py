@@ -1,0 +1,58 @@
+"""What to record, chosen before the run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from promptattn.errors import ConfigError
+from promptattn.selection import Steps, check_steps
+
+__all__ = ["RELATIONS", "Capture"]
+
+RELATIONS = ("image->text", "text->text", "image->image")
+
+
+@dataclass(frozen=True)
+class Capture:
+    """Which attention to read off during a run. The defaults record every word everywhere, averaged over the run.
+
+    Attributes:
+        words: the words or phrases to keep, as in `maps[...]` (a text, or a text and its occurrence); None keeps
+            every token of the prompt, start, end, and one sum for padding.
+        patches: places of the image, as (row, column) shares of its height and width in [0, 1); each gives a map of
+            how much every other place attends to it in the denoiser's self-attention.
+        relations: `image->text` (the denoiser's cross-attention), `text->text` (word to word, in the text encoder).
+            `image->image` is recorded for `patches`.
+        steps: the denoising steps to record (see :data:`promptattn.selection.Steps`); None records all.
+        layers: names or globs of the denoiser's attention layers; None records all.
+        heads: the attention heads to average over; None averages over all.
+        per_step: keep every step apart as well. Memory then grows with the number of steps.
+
+    Raises:
+        ConfigError: for values that select nothing.
+    """
+
+    words: Sequence[str | tuple[str, int]] | None = None
+    patches: Sequence[tuple[float, float]] = ()
+    relations: Sequence[str] = ("image->text", "text->text")
+    steps: Steps = None
+    layers: Sequence[str] | str | None = None
+    heads: Sequence[int] | None = None
+    per_step: bool = False
+
+    def __post_init__(self) -> None:
+        check_steps(self.steps, "Capture(steps=...)")
+        for relation in self.relations:
+            if relation not in RELATIONS:
+                raise ConfigError(f"Capture(relations=...): {relation!r} is none of {', '.join(RELATIONS)}.")
+        for patch in self.patches:
+            if len(patch) != 2 or not all(0 <= share < 1 for share in patch):
+                raise ConfigError(
+                    f"Capture(patches=...): {patch!r} is not a place; give (row, column) as shares of the image's height"
+                    " and width, from 0 up to but not including 1."
+                )
+        if "image->image" in self.relations and not self.patches:
+            raise ConfigError("Capture(relations=...): image->image needs patches=[(row, column), ...] to look at.")
+        if self.heads is not None and not self.heads:
+            raise ConfigError("Capture(heads=()) selects no head; leave it out to average over all.")
+        if self.words is not None and not self.words:
+            raise ConfigError("Capture(words=()) selects no word; leave it out to keep them all.")

@@ -1,0 +1,208 @@
+"""Processors derived from the stock ones: the same code object, with its attention call bound to the core.
+
+A stock processor's `__call__` finds `F.scaled_dot_product_attention` or `dispatch_attention_fn` by global name. A
+derived class runs that very code object with those two names bound to functions that pass through a :class:`Site`.
+Projections, norms, rotary embeddings, IP-Adapter branches, signature and `isinstance` all survive, upstream fixes
+arrive by themselves, and a neutral site calls the library's own function on the same tensors.
+"""
+
+import functools
+import inspect
+import itertools
+import sys
+import types
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from promptattn.errors import UnsupportedModelError
+from promptattn.processors.site import Site
+
+__all__ = ["DerivedProcessor", "derive", "why_not"]
+
+_numbers = itertools.count()
+
+
+class DerivedProcessor:
+    """What every derived processor class has besides its stock base.
+
+    `site` is the layer's state. `fallback` is another derived processor which answers while this site is neutral
+    (two runs on one denoiser), or None. `stock` is the stock processor that this one stands for, or None when it
+    was constructed by hand. These three live in slots: `__dict__` itself is shared with the stock processor, so that
+    whatever a pipeline sets on one (an IP-Adapter's scale, an attention backend) holds for the other.
+    """
+
+    __slots__ = ()
+    _stock_class: type
+    site: Site
+    fallback: "DerivedProcessor | None"
+    stock: Any
+
+    @classmethod
+    def standing_for(cls, stock: Any, name: str = "") -> Any:
+        """A derived processor that shares the state of `stock` (an instance of this class's stock base)."""
+        processor = object.__new__(cls)
+        object.__setattr__(processor, "__dict__", stock.__dict__)
+        _prepare(processor, Site(name), stock)
+        return processor
+
+
+def why_not(cls: type) -> str | None:
+    """The reason why no processor can be derived from `cls`, in words, or None when one can."""
+    call = inspect.unwrap(cls.__call__)
+    if not isinstance(call, types.FunctionType):
+        return "its __call__ is not a Python function"
+    if call.__closure__:
+        return "its __call__ is a closure"
+    if _attention_names(call):
+        return None
+    if "get_attention_scores" in call.__code__.co_names:
+        return "it builds the attention matrix itself, instead of calling scaled_dot_product_attention"
+    return "it calls neither scaled_dot_product_attention nor dispatch_attention_fn"
+
+
+@functools.cache
+def derive(cls: type, name: str | None = None) -> type:
+    """The derived class of a stock processor class; the same class for the same arguments.
+
+    Args:
+        cls: a processor class whose `__call__` uses one of the two attention functions by global name.
+        name: the name of the new class; the stock name behind `PromptAttn` if None.
+
+    Raises:
+        UnsupportedModelError: when the class cannot be derived from; the message says why and what to set instead.
+    """
+    if issubclass(cls, DerivedProcessor):
+        return cls
+    if reason := why_not(cls):
+        raise UnsupportedModelError(
+            f"{cls.__name__} cannot be weighted or captured: {reason}. Set a processor that does before attaching, for"
+            " example pipe.unet.set_attn_processor(AttnProcessor2_0()), or switch off attention slicing and xformers."
+        )
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        cls.__init__(self, *args, **kwargs)
+        _prepare(self, Site())
+
+    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.fallback is not None and not self.site.active:
+            return self.fallback(*args, **kwargs)
+        return self._call(self, *args, **kwargs)
+
+    def __reduce_ex__(self: Any, protocol: Any) -> Any:
+        # A copy stands on its own: fresh state, neutral site, its own attention call.
+        return _restore, (cls, name, {k: v for k, v in self.__dict__.items()})
+
+    # Legacy `Attention` hands over only the keyword arguments that it finds in the processor's signature.
+    __call__.__signature__ = inspect.signature(inspect.unwrap(cls.__call__))  # type: ignore[attr-defined]
+    body = {
+        "__slots__": ("_call", "fallback", "site", "stock"),
+        "__init__": __init__,
+        "__call__": __call__,
+        "__reduce_ex__": __reduce_ex__,
+        "__module__": "promptattn.processors",
+        "__doc__": f"`{cls.__name__}` whose attention call can be weighted and captured through `.site`.",
+        "_stock_class": cls,
+    }
+    return type(name or f"PromptAttn{cls.__name__}", (DerivedProcessor, cls), body)
+
+
+def _restore(cls: type, name: str | None, state: dict[str, Any]) -> Any:
+    processor = object.__new__(derive(cls, name))
+    processor.__dict__.update(state)
+    _prepare(processor, Site())
+    return processor
+
+
+def _prepare(processor: Any, site: Site, stock: Any = None) -> None:
+    # object.__setattr__: a processor that is a torch.nn.Module would register a module-valued attribute as its child.
+    put = functools.partial(object.__setattr__, processor)
+    put("site", site)
+    put("stock", stock)
+    put("fallback", stock if isinstance(stock, DerivedProcessor) else None)
+    put("_call", _bind(inspect.unwrap(processor._stock_class.__call__), site, owner=processor))
+
+
+def _attention_names(call: types.FunctionType) -> set[str]:
+    """Which of the two attention functions the code of `call` reaches by global name."""
+    names, scope = set(call.__code__.co_names), call.__globals__
+    found = set()
+    if "scaled_dot_product_attention" in names and scope.get("F") is F:
+        found.add("F")
+    if "dispatch_attention_fn" in names and "dispatch_attention_fn" in scope:
+        found.add("dispatch_attention_fn")
+    return found
+
+
+def _bind(call: types.FunctionType, site: Site, owner: Any) -> Callable[..., Any]:
+    """The code object of `call` in a module of its own, where the attention functions pass through `site`.
+
+    Dynamo finds a function's globals through `sys.modules[__name__]`, so the globals must belong to a real module
+    that is registered there; it is taken out again when `owner` goes.
+    """
+    module = types.ModuleType(f"promptattn.processors._site_{next(_numbers)}")
+    scope = module.__dict__
+    scope.update({k: v for k, v in call.__globals__.items() if not k.startswith("__") or k == "__builtins__"})
+    names = _attention_names(call)
+    if "F" in names:
+        functional = types.ModuleType(f"{module.__name__}_functional")
+        functional.__dict__.update({k: v for k, v in F.__dict__.items() if not k.startswith("__")})
+        functional.__dict__["scaled_dot_product_attention"] = _sdpa_through(site)
+        scope["F"] = functional
+        _register(functional, owner)
+    if "dispatch_attention_fn" in names:
+        scope["dispatch_attention_fn"] = _dispatch_through(site, call.__globals__["dispatch_attention_fn"])
+    _register(module, owner)
+    bound = types.FunctionType(call.__code__, scope, call.__name__, call.__defaults__)
+    bound.__kwdefaults__ = call.__kwdefaults__
+    return bound
+
+
+def _register(module: types.ModuleType, owner: Any) -> None:
+    sys.modules[module.__name__] = module
+    weakref.finalize(owner, sys.modules.pop, module.__name__, None)
+
+
+def _sdpa_through(site: Site) -> Callable[..., torch.Tensor]:
+    def scaled_dot_product_attention(
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attn_mask: torch.Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> torch.Tensor:
+        options: dict[str, Any] = dict(dropout_p=dropout_p, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa)
+        if not site.concerns(key.shape[-2]):
+            return F.scaled_dot_product_attention(query, key, value, attn_mask=attn_mask, **options)
+        return site.attend(query, key, value, mask=attn_mask, **options)
+
+    return scaled_dot_product_attention
+
+
+def _dispatch_through(site: Site, dispatch: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    def dispatch_attention_fn(
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attn_mask: torch.Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+        *args: Any,
+        **kwargs: Any,
+    ) -> torch.Tensor:
+        options: dict[str, Any] = dict(dropout_p=dropout_p, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa)
+        # Here the layout is [batch, sequence, head, head_dim].
+        if not site.concerns(key.shape[1]):
+            return dispatch(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, *args, **kwargs)
+        heads_first = (tensor.transpose(1, 2) for tensor in (query, key, value))
+        return site.attend(*heads_first, mask=attn_mask, **options).transpose(1, 2)
+
+    return dispatch_attention_fn

@@ -1,0 +1,68 @@
+"""One attention layer of a denoiser, as the run sees it: what to weigh and what to read off in the next call."""
+
+from collections.abc import Callable
+
+import torch
+
+from promptattn.core import Columns, KeyWeights, attention
+
+__all__ = ["Site"]
+
+
+class Site:
+    """The state of one derived processor. The processor's attention calls read it; a run, or a user by hand, sets it.
+
+    Attributes:
+        key_weights: weights for the layer's keys, or None to leave them alone.
+        columns: what to record, or None. Either a :class:`Columns`, or a function from the number of query rows
+            to one (the recorder allocates a layer's buffer when it first learns its size). It is asked on every call.
+        keys: the number of keys that the two above speak about, or None for any. An attention call with another
+            number of keys inside the same processor (IP-Adapter's image tokens) passes through untouched.
+    """
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+        self.key_weights: KeyWeights | None = None
+        self.columns: Columns | Callable[[int], Columns | None] | None = None
+        self.keys: int | None = None
+
+    @property
+    def active(self) -> bool:
+        return self.key_weights is not None or self.columns is not None
+
+    def clear(self) -> None:
+        """Back to neutral: the stock attention call, on the same tensors."""
+        self.key_weights = None
+        self.columns = None
+        self.keys = None
+
+    def attend(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        *,
+        mask: torch.Tensor | None,
+        dropout_p: float,
+        is_causal: bool,
+        scale: float | None,
+        enable_gqa: bool,
+    ) -> torch.Tensor:
+        """Attention through the core. query, key, value: `[batch, head, sequence, head_dim]`; returns the same layout."""
+        columns = self.columns(query.shape[-2]) if callable(self.columns) else self.columns
+        return attention(
+            query,
+            key,
+            value,
+            mask=mask,
+            is_causal=is_causal,
+            scale=scale,
+            enable_gqa=enable_gqa,
+            key_weights=self.key_weights,
+            capture=columns,
+            dropout_p=dropout_p,
+        ).output
+
+    def concerns(self, keys: int) -> bool:
+        """Whether an attention call with this many keys is the one to act on."""
+        return self.active and (self.keys is None or self.keys == keys)

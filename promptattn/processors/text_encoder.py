@@ -1,0 +1,163 @@
+"""Weights and maps inside a transformers text encoder, through the library's own attention interface.
+
+    attention = TextEncoderAttention(pipe.text_encoder)
+    with attention:
+        attention.weights = torch.ones(1, 77).index_fill(1, torch.tensor([2]), 1.5)   # the second word counts for more
+        embeds = pipe.text_encoder(ids).last_hidden_state
+"""
+
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+
+from promptattn.core import Columns, KeyWeights, attention
+from promptattn.errors import UnsupportedModelError, WeightingError
+
+__all__ = ["IMPLEMENTATION", "TextEncoderAttention"]
+
+# The name must not contain "sdpa", "flash" or "flex": transformers branches on those words.
+IMPLEMENTATION = "promptattn"
+
+
+class TextEncoderAttention:
+    """Attached to an encoder, it passes token weights to every layer and reads off who attends to whom.
+
+    Attributes:
+        weights: float `[batch, token]`, one weight per token of the next forward call (see
+            :func:`promptattn.core.attention` for what a weight does), or None for none.
+        record: whether forward calls append to `maps`.
+        maps: one entry per recorded forward call: float32 `[batch, layer, query, key]`, the mean over heads of the
+            attention probabilities after weighting.
+
+    With neither weights nor recording the encoder's output equals the stock one to the bit.
+
+    Raises:
+        UnsupportedModelError: when the encoder's attention does not go through transformers' attention interface, or
+            runs with another implementation than `sdpa` or `eager`.
+    """
+
+    def __init__(self, encoder: torch.nn.Module) -> None:
+        self.encoder = encoder
+        self.weights: torch.Tensor | None = None
+        self.record = False
+        self.maps: list[torch.Tensor] = []
+        self._layers: list[torch.Tensor] = []
+        self._stock: str | None = None
+        self._handles: list[Any] = []
+
+    def __enter__(self) -> Self:
+        self.attach()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.detach()
+
+    def attach(self) -> None:
+        """Switch the encoder to the core. Undone by :meth:`detach`."""
+        if self._stock is not None:
+            return
+        _register()
+        encoder: Any = self.encoder
+        if not getattr(encoder, "_can_set_attn_implementation", lambda: False)():
+            raise UnsupportedModelError(
+                f"{type(encoder).__name__} does not let its attention be set, so its tokens can be neither weighted"
+                ' nor watched; use where="denoiser" to leave the text encoder alone.'
+            )
+        stock = encoder.config._attn_implementation
+        if stock not in ("sdpa", "eager", IMPLEMENTATION):
+            raise UnsupportedModelError(
+                f"{type(encoder).__name__} runs with attention {stock!r}; weights and maps in the text encoder need"
+                ' "sdpa": call text_encoder.set_attn_implementation("sdpa") first.'
+            )
+        encoder.set_attn_implementation(IMPLEMENTATION)
+        self._stock = stock
+        self._handles = [
+            encoder.register_forward_pre_hook(self._before, with_kwargs=True),
+            encoder.register_forward_hook(self._after),
+        ]
+
+    def detach(self) -> None:
+        """Restore the encoder's own attention implementation and take the hooks out."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        if self._stock is not None:
+            encoder: Any = self.encoder
+            encoder.set_attn_implementation(self._stock)
+            self._stock = None
+
+    def _before(self, encoder: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        ids = kwargs.get("input_ids", args[0] if args else None)
+        self._layers = []
+        extra: dict[str, Any] = {}
+        if self.weights is not None:
+            if ids is None or tuple(self.weights.shape) != tuple(ids.shape):
+                raise WeightingError(
+                    f"the text encoder was given token ids of shape {None if ids is None else tuple(ids.shape)}, but"
+                    f" the weights have shape {tuple(self.weights.shape)}; there must be one weight per token."
+                )
+            extra["promptattn_weights"] = self.weights.to(ids.device)
+        if self.record:
+            extra["promptattn_layers"] = self._layers
+        return args, {**kwargs, **extra}
+
+    def _after(self, encoder: Any, args: Any, output: Any) -> None:
+        if self._layers:
+            self.maps.append(torch.stack(self._layers, dim=1))
+            self._layers = []
+
+
+def _register() -> None:
+    from transformers import AttentionInterface
+    from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+    # Without a mask function of the same name the mask is silently None and causality is lost.
+    AttentionInterface.register(IMPLEMENTATION, _forward)
+    AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)
+
+
+def _forward(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    is_causal: bool | None = None,
+    promptattn_weights: torch.Tensor | None = None,
+    promptattn_layers: list[torch.Tensor] | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """transformers' attention interface. query, key, value: `[batch, head, sequence, head_dim]`."""
+    if promptattn_weights is None and promptattn_layers is None:
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+        options = dict(dropout=dropout, scaling=scaling, is_causal=is_causal, **kwargs)
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+    for name in ("position_bias", "softcap"):
+        if kwargs.get(name) is not None:
+            raise UnsupportedModelError(
+                f"{type(module).__name__} uses {name}, which weighting in the text encoder does not serve yet;"
+                ' use where="denoiser".'
+            )
+    causal = is_causal if is_causal is not None else getattr(module, "is_causal", True)
+    every = torch.arange(key.shape[-2], device=key.device)
+    result = attention(
+        query,
+        key,
+        value,
+        mask=attention_mask,
+        is_causal=bool(causal and attention_mask is None and query.shape[-2] > 1),
+        scale=scaling,
+        enable_gqa=query.shape[1] != key.shape[1],
+        dropout_p=dropout,
+        key_weights=None if promptattn_weights is None else KeyWeights(every, promptattn_weights),
+        capture=None if promptattn_layers is None else Columns(every),
+    )
+    if promptattn_layers is not None and result.columns is not None:
+        promptattn_layers.append(result.columns)
+    return result.output.transpose(1, 2).contiguous(), None

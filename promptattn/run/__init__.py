@@ -1,0 +1,7 @@
+"""One run from prompt to maps: `attend` a pipeline, or `generate` in a single call."""
+
+from promptattn.run.attend import AttentionRun, attend
+from promptattn.run.generate import Generation, generate
+from promptattn.run.load import load
+
+__all__ = ["AttentionRun", "Generation", "attend", "generate", "load"]

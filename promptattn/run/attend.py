@@ -1,0 +1,283 @@
+"""`attend`: weighted prompts and token maps for the length of a `with` block."""
+
+import copy
+import inspect
+import warnings
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+
+from promptattn.errors import CaptureError, ConfigError, PromptAttnWarning, UnsupportedModelError
+from promptattn.maps import HeatMaps
+from promptattn.maps.capture import Capture
+from promptattn.processors.layouts import Layout, layout_of
+from promptattn.prompt import Prompt, TokenPlan, parse, plan
+from promptattn.run import columns as columns_of
+from promptattn.run.collect import collect
+from promptattn.run.denoiser import DenoiserWatch, Target
+from promptattn.run.encoding import Encoded, encode, zeros_like
+from promptattn.selection import Steps, check_steps
+from promptattn.weighting import Strength, Weighting
+
+__all__ = ["AttentionRun", "attend"]
+
+PromptLike = str | Prompt
+
+
+def attend(
+    pipe: Any,
+    prompt: PromptLike | Sequence[PromptLike],
+    negative_prompt: PromptLike | Sequence[PromptLike] | None = None,
+    *,
+    syntax: str = "a1111",
+    weighting: str = "attention",
+    where: str = "auto",
+    strength: Strength = None,
+    layers: Sequence[str] | str | None = None,
+    steps: Steps = None,
+    capture: Capture | bool = True,
+    clip_skip: int | None = None,
+    num_images_per_prompt: int | None = None,
+) -> "AttentionRun":
+    """Weigh the words of a prompt inside a pipeline's attention, and record where each of them went.
+
+        with promptattn.attend(pipe, "a (red:1.4) cat chasing a gray mouse") as run:
+            image = pipe(**run.inputs, num_inference_steps=30, generator=g).images[0]
+        run.maps["cat"].overlay(image).save("cat.png")
+
+    The text is encoded on entry. On leaving, by whatever way, the pipeline has the very processors and attention
+    implementations that it had before. Without weights and with or without capture the image equals the stock
+    pipeline's to the bit.
+
+    Args:
+        pipe: a diffusers pipeline of the Stable Diffusion 1, 2 or XL kind.
+        prompt: a prompt in `syntax`, parsed or not, or a list of them for a batch.
+        negative_prompt: likewise, weighted on its own rows; one for all prompts, or as many as there are prompts.
+        weighting: how weights act. `attention` is the only method yet.
+        where, strength: in which attention weights act and how strongly; see :class:`promptattn.weighting.Weighting`.
+        layers: the denoiser's layers in which weights act, by name, beginning of a name, or glob; None is all.
+        steps: the denoising steps in which weights act; None is all.
+        capture: True for every word, False for nothing, or a :class:`promptattn.maps.Capture`.
+        clip_skip: how many of the text encoder's last layers to leave out, as in diffusers (A1111's number less 1).
+        num_images_per_prompt: handed on to the pipeline in `run.inputs`.
+
+    Raises:
+        PromptSyntaxError, ConfigError: for a prompt or an option that cannot be read, before anything is touched.
+        UnsupportedModelError: for a pipeline, encoder or processor that cannot be served; names it.
+    """
+    if weighting != "attention":
+        raise ConfigError(f"weighting={weighting!r} is not a method that exists; the only one yet is 'attention'.")
+    check_steps(steps, "steps")
+    if num_images_per_prompt is not None and num_images_per_prompt < 1:
+        raise ConfigError(f"num_images_per_prompt={num_images_per_prompt} must be at least 1.")
+    prompts = [_parsed(p, syntax) for p in ([prompt] if isinstance(prompt, str | Prompt) else prompt)]
+    if not prompts:
+        raise ConfigError("the list of prompts is empty; give at least one, if only an empty text.")
+    return AttentionRun(
+        pipe,
+        prompts,
+        _negatives(negative_prompt, len(prompts), syntax),
+        weighting=Weighting(where, strength),  # type: ignore[arg-type]
+        layers=layers,
+        steps=steps,
+        capture=capture if isinstance(capture, Capture) else Capture() if capture else None,
+        clip_skip=clip_skip,
+        num_images_per_prompt=num_images_per_prompt,
+    )
+
+
+class AttentionRun:
+    """A pipeline with its words weighted and watched; made by :func:`attend`, used as a context manager.
+
+    Attributes:
+        inputs: keyword arguments for the pipeline's own `__call__`; there from entry on.
+        plans: for each prompt the :class:`promptattn.prompt.TokenPlan`: tokens, words, weights, chunks.
+    """
+
+    def __init__(
+        self,
+        pipe: Any,
+        prompts: Sequence[Prompt],
+        negatives: Sequence[Prompt | None],
+        *,
+        weighting: Weighting,
+        layers: Sequence[str] | str | None,
+        steps: Steps,
+        capture: Capture | None,
+        clip_skip: int | None,
+        num_images_per_prompt: int | None,
+    ) -> None:
+        self._pipe = pipe
+        self._denoiser, self._layout = _served(pipe)
+        self._weighting = weighting
+        self._layers = layers
+        self._steps = steps
+        self._capture = capture
+        self._clip_skip = clip_skip
+        self._images_per_prompt = num_images_per_prompt
+        self._watch: DenoiserWatch | None = None
+        self._maps: tuple[int, HeatMaps] | None = None
+        self._texts: tuple[Encoded, Encoded] | None = None
+        self._inputs: dict[str, Any] = {}
+        self.plans: tuple[TokenPlan, ...] = tuple(
+            plan(pipe, prompt, negative) for prompt, negative in zip(prompts, negatives, strict=True)
+        )
+        self._without_negative = all(negative is None for negative in negatives)
+        self._groups, self._columns = columns_of.columns(self.plans, capture)
+
+    def __enter__(self) -> Self:
+        if self._watch is not None:
+            raise ConfigError("this run is already entered; make a second one with attend() for a nested use.")
+        self._report()
+        positive, negative = self._encode()
+        self._texts = positive, negative
+        self._inputs = self._pipeline_inputs(positive, negative)
+        target = Target(
+            positive=positive.embeds,
+            negative=negative.embeds,
+            odds=self._odds(),
+            groups=self._groups,
+            columns=max(len(each) for each in self._columns),
+            images_per_prompt=self._images_per_prompt,
+        )
+        self._watch = DenoiserWatch(
+            self._pipe,
+            self._denoiser,
+            self._layout,
+            target,
+            capture=self._capture,
+            layers=self._layers,
+            steps=self._steps,
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._watch is not None
+        self._watch.remove()
+        if kind is None:
+            self._watch.warn_if_idle()
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """Keyword arguments for the pipeline's own `__call__`: embeddings in place of the prompts."""
+        if not self._inputs:
+            raise ConfigError("run.inputs is there once the run is entered: with attend(...) as run: ...")
+        return dict(self._inputs)
+
+    @property
+    def maps(self) -> HeatMaps:
+        """The maps of the pipeline call made last. Also there after the `with` block.
+
+        Raises:
+            CaptureError: when nothing was recorded; says why.
+        """
+        watch, texts = self._watch, self._texts
+        if watch is None or texts is None:
+            raise CaptureError("there are no maps yet: enter the run with attend(...) as run, and call the pipeline.")
+        if self._capture is None:
+            raise CaptureError("there are no maps: this run was made with capture=False.")
+        if reason := watch.why_empty():
+            raise CaptureError(f"there are no maps: {reason}.")
+        if missing := watch.missing():
+            raise CaptureError(
+                f"{len(missing)} attention layers recorded nothing in the last call (first: {missing[0]}); were the"
+                " steps to capture reached?"
+            )
+        if self._maps is None or self._maps[0] != watch.recognised:
+            maps = collect(watch, texts[0].maps, self.plans, self._columns, self._pipe, self._meta())
+            self._maps = watch.recognised, maps
+        return self._maps[1]
+
+    # Steps of entering.
+
+    def _report(self) -> None:
+        """Say what the user should know of the prompts before waiting for an image."""
+        for each in self.plans:
+            for diagnostic in each.diagnostics:
+                warnings.warn(str(diagnostic), PromptAttnWarning, stacklevel=4)
+
+    def _encode(self) -> tuple[Encoded, Encoded]:
+        chunks = max(len(encoder.chunks) for each in self.plans for encoder in (*each.encoders, *each.negative))
+        positive = [tuple(encoder.padded(chunks) for encoder in each.encoders) for each in self.plans]
+        negative = [tuple(encoder.padded(chunks) for encoder in each.negative) for each in self.plans]
+        odds = self._weighting.in_text_encoder
+        record = self._capture is not None and "text->text" in self._capture.relations
+        encoded = encode(self._pipe, positive, odds=odds, clip_skip=self._clip_skip, record=record)
+        if self._without_negative and self._pipe.config.get("force_zeros_for_empty_prompt", False):
+            return encoded, zeros_like(encoded)
+        # The stock pipelines leave clip_skip out of the negative prompt.
+        return encoded, encode(self._pipe, negative, odds=odds)
+
+    def _pipeline_inputs(self, positive: Encoded, negative: Encoded) -> dict[str, Any]:
+        inputs: dict[str, Any] = {"prompt_embeds": positive.embeds, "negative_prompt_embeds": negative.embeds}
+        if positive.pooled is not None:
+            inputs |= {"pooled_prompt_embeds": positive.pooled, "negative_pooled_prompt_embeds": negative.pooled}
+        if self._images_per_prompt is not None:
+            inputs["num_images_per_prompt"] = self._images_per_prompt
+        return inputs
+
+    def _odds(self) -> dict[str, torch.Tensor]:
+        """What each text key of each prompt is weighted by in the denoiser: float32 `[prompt, token]` per kind."""
+        chunks = self._groups.shape[1] // self.plans[0].encoders[0].window
+        kinds = {
+            "positive": [each.encoders[0] for each in self.plans],
+            "negative": [each.negative[0] for each in self.plans],
+        }
+        return {
+            kind: torch.tensor(
+                [
+                    [self._weighting.in_denoiser(weight) for chunk in encoder.padded(chunks).chunks for weight in chunk.weights]
+                    for encoder in encoders
+                ],
+                dtype=torch.float32,
+            )
+            for kind, encoders in kinds.items()
+        }
+
+    def _meta(self) -> Mapping[str, Any]:
+        return {
+            "prompts": [each.prompt.text for each in self.plans],
+            "weighted_prompts": [each.prompt.render() for each in self.plans],
+            "where": self._weighting.where,
+            "strength": self._weighting.strength,
+            "pipeline": type(self._pipe).__name__,
+            "model": str(getattr(self._pipe.config, "_name_or_path", "") or ""),
+        }
+
+
+def _parsed(prompt: PromptLike, syntax: str) -> Prompt:
+    return parse(prompt, syntax=syntax) if isinstance(prompt, str) else prompt
+
+
+def _negatives(
+    negative: PromptLike | Sequence[PromptLike] | None, count: int, syntax: str
+) -> list[Prompt] | list[None]:
+    if negative is None:
+        return [None] * count
+    if isinstance(negative, str | Prompt):
+        return [_parsed(negative, syntax)] * count
+    if len(negative) != count:
+        raise ConfigError(f"there are {count} prompts but {len(negative)} negative prompts; give one for all, or one each.")
+    return [_parsed(each, syntax) for each in negative]
+
+
+def _served(pipe: Any) -> tuple[torch.nn.Module, Layout]:
+    """The pipeline's denoiser and its layout."""
+    denoiser = getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
+    if not isinstance(denoiser, torch.nn.Module) or not hasattr(pipe, "encode_prompt"):
+        raise UnsupportedModelError(
+            f"{type(pipe).__name__} is not a text-to-image pipeline that promptattn can attend: it needs a denoiser"
+            " (pipe.unet) and encode_prompt."
+        )
+    layout = layout_of(denoiser)
+    wanted = {"prompt", "device", "num_images_per_prompt", "do_classifier_free_guidance"}
+    if missing := wanted - set(inspect.signature(pipe.encode_prompt).parameters):
+        raise UnsupportedModelError(
+            f"{type(pipe).__name__}.encode_prompt takes no {', '.join(sorted(missing))}, so promptattn cannot have this"
+            " pipeline's text encoded."
+        )
+    return denoiser, layout

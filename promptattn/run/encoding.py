@@ -1,0 +1,182 @@
+"""Text to embeddings through the pipeline's own `encode_prompt`, with token ids, weights and layers dictated.
+
+The pipeline is asked to encode an empty prompt, and a hook on each text encoder puts the planned ids in the place of
+the empty ones. So whatever the pipeline does after the encoder (which layer it takes, projections, pooling, LoRA
+scales, dtypes) is its own code, for long prompts in chunks as well, and no prompt is ever tokenised twice.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from promptattn.errors import ConfigError, UnsupportedModelError
+from promptattn.processors.text_encoder import TextEncoderAttention
+from promptattn.prompt import EncoderPlan
+
+__all__ = ["Encoded", "EncoderMaps", "Plans", "encode", "zeros_like"]
+
+Plans = Sequence[tuple[EncoderPlan, ...]]
+"""For every prompt of the batch, one plan per text encoder; all with the same number of chunks."""
+
+
+@dataclass(frozen=True)
+class EncoderMaps:
+    """Self-attention of one text encoder over one chunk: float32 `[prompt, layer, query, key]`, mean over heads."""
+
+    encoder: str
+    chunk: int
+    mass: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Embeddings of a batch of prompts.
+
+    embeds: `[prompt, chunk * window, channel]`; pooled: `[prompt, channel]` or None; maps: empty unless recorded.
+    """
+
+    embeds: torch.Tensor
+    pooled: torch.Tensor | None
+    maps: tuple[EncoderMaps, ...] = ()
+
+
+def encode(
+    pipe: Any, plans: Plans, *, odds: Callable[[float], float], clip_skip: int | None = None, record: bool = False
+) -> Encoded:
+    """Encode a batch of planned prompts.
+
+    Args:
+        odds: from a prompt weight to the weight of the token's key in the encoder's attention; 1 leaves it alone.
+        clip_skip: how many of the last layers to leave out, as the pipeline's own `clip_skip`.
+        record: keep the encoders' self-attention.
+
+    Raises:
+        UnsupportedModelError: when a text encoder is missing, or its attention cannot be entered although it must.
+        ConfigError: when `clip_skip` leaves no layer.
+    """
+    embeds, pooled, maps = [], None, []
+    for chunk in range(len(plans[0][0].chunks)):
+        with ExitStack() as stack:
+            dictations = [
+                stack.enter_context(_dictate(pipe, [prompt[index] for prompt in plans], chunk, odds, clip_skip, record))
+                for index in range(len(plans[0]))
+            ]
+            result = _stock_encode(pipe, len(plans), clip_skip)
+        embeds.append(result[0])
+        if pooled is None and len(result) > 2:
+            pooled = result[2]
+        maps += [EncoderMaps(d.name, chunk, d.attention.maps[-1]) for d in dictations if d.attention and record]
+    return Encoded(torch.cat(embeds, dim=1) if len(embeds) > 1 else embeds[0], pooled, tuple(maps))
+
+
+def zeros_like(encoded: Encoded) -> Encoded:
+    """What pipelines with `force_zeros_for_empty_prompt` take for the negative prompt when there is none."""
+    pooled = None if encoded.pooled is None else torch.zeros_like(encoded.pooled)
+    return Encoded(torch.zeros_like(encoded.embeds), pooled)
+
+
+@torch.no_grad()
+def _stock_encode(pipe: Any, prompts: int, clip_skip: int | None) -> tuple[Any, ...]:
+    options: dict[str, Any] = dict(
+        prompt=[""] * prompts,
+        device=pipe._execution_device,
+        num_images_per_prompt=1,
+        do_classifier_free_guidance=False,
+    )
+    if clip_skip is not None and not _skips_by_hook(pipe):
+        options["clip_skip"] = clip_skip
+    result: tuple[Any, ...] = pipe.encode_prompt(**options)
+    return result
+
+
+def _skips_by_hook(pipe: Any) -> bool:
+    """Whether `clip_skip` is done here: with one encoder the stock code looks for `text_encoder.text_model`, which
+    transformers 5 no longer has on CLIPTextModel, and fails."""
+    return getattr(pipe, "text_encoder_2", None) is None
+
+
+@dataclass
+class _Dictation:
+    name: str
+    ids: torch.Tensor
+    visible: torch.Tensor
+    skip: int | None
+    attention: TextEncoderAttention | None = None
+    calls: int = field(default=0)
+
+    def before(self, encoder: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        given = kwargs.get("input_ids", args[0] if args else None)
+        if given is None or tuple(given.shape) != tuple(self.ids.shape):
+            raise UnsupportedModelError(
+                f"the pipeline called {self.name} with ids of shape {None if given is None else tuple(given.shape)}"
+                f" where {tuple(self.ids.shape)} were planned; its encode_prompt is not one promptattn knows."
+            )
+        self.calls += 1
+        ids = self.ids.to(given.device)
+        kwargs = {**kwargs}
+        if kwargs.get("attention_mask") is not None:
+            kwargs["attention_mask"] = self.visible.to(given.device)
+        if self.skip is not None:
+            kwargs["output_hidden_states"] = True
+        if "input_ids" in kwargs:
+            return args, {**kwargs, "input_ids": ids}
+        return (ids, *args[1:]), kwargs
+
+    def after(self, encoder: Any, args: Any, output: Any) -> Any:
+        if self.skip is None:
+            return output
+        hidden = output.hidden_states
+        if not 0 <= self.skip < len(hidden) - 1:
+            raise ConfigError(
+                f"clip_skip={self.skip} leaves no layer: {self.name} has {len(hidden) - 1}, so it can be 0 to"
+                f" {len(hidden) - 2}."
+            )
+        norm = getattr(encoder, "text_model", encoder).final_layer_norm
+        output.last_hidden_state = norm(hidden[-(self.skip + 1)])
+        return output
+
+
+@contextmanager
+def _dictate(
+    pipe: Any,
+    plans: Sequence[EncoderPlan],
+    chunk: int,
+    odds: Callable[[float], float],
+    clip_skip: int | None,
+    record: bool,
+) -> Iterator[_Dictation]:
+    """While open, the encoder of `plans` reads this chunk of them, whatever it is given."""
+    name = plans[0].name
+    encoder = getattr(pipe, name, None)
+    if encoder is None:
+        raise UnsupportedModelError(f"the pipeline has no {name}; load it, or leave the prompt to a pipeline that has.")
+    ids = torch.tensor([plan.chunks[chunk].ids for plan in plans])
+    window = plans[0].window
+    kinds = [[slot.kind for slot in plan.slots[chunk * window : (chunk + 1) * window]] for plan in plans]
+    visible = torch.tensor([[kind != "padding" for kind in row] for row in kinds]).long()
+    weights = [[odds(weight) for weight in plan.chunks[chunk].weights] for plan in plans]
+    weighted = any(weight != 1.0 for row in weights for weight in row)
+    skip = clip_skip if clip_skip is not None and _skips_by_hook(pipe) else None
+    dictation = _Dictation(name, ids, visible, skip)
+    handles = [
+        encoder.register_forward_pre_hook(dictation.before, with_kwargs=True),
+        encoder.register_forward_hook(dictation.after),
+    ]
+    try:
+        if weighted or record:
+            dictation.attention = TextEncoderAttention(encoder)
+            dictation.attention.weights = torch.tensor(weights, dtype=torch.float32) if weighted else None
+            dictation.attention.record = record
+            dictation.attention.attach()
+        yield dictation
+    finally:
+        if dictation.attention is not None:
+            dictation.attention.detach()
+        for handle in handles:
+            handle.remove()
+
+

@@ -1,0 +1,183 @@
+"""`generate`: from a prompt to images and maps in one call."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from promptattn.errors import CaptureError, ConfigError
+from promptattn.maps import HeatMaps
+from promptattn.maps.capture import Capture
+from promptattn.prompt import Prompt
+from promptattn.run.attend import attend
+from promptattn.run.load import load
+from promptattn.selection import Steps
+from promptattn.weighting import Strength
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["Generation", "generate"]
+
+
+@dataclass(frozen=True, eq=False)
+class Generation:
+    """What one call made.
+
+    Attributes:
+        images: PIL images, all images of the first prompt first.
+        maps: the maps of all images, or None with `capture=False`.
+        seed: the seed of the first image; image i was made with `seed + i`.
+        settings: everything that is needed to make the images again.
+    """
+
+    images: list["Image"]
+    maps: HeatMaps | None
+    seed: int
+    settings: dict[str, Any]
+
+    def save(self, folder: str | PathLike[str], *, force: bool = False) -> Path:
+        """Write images, maps and the viewer into a folder; see :meth:`promptattn.maps.HeatMaps.save`."""
+        from promptattn.export import save_images
+
+        if self.maps is None:
+            return save_images(folder, self.images, self.settings, force=force)
+        return self.maps.save(folder, images=self.images, force=force)
+
+
+def generate(
+    pipe_or_name: Any,
+    prompt: str | Prompt | Sequence[str | Prompt],
+    negative_prompt: str | Prompt | Sequence[str | Prompt] | None = None,
+    *,
+    seed: int = 0,
+    num_inference_steps: int | None = None,
+    guidance_scale: float | None = None,
+    height: int | None = None,
+    width: int | None = None,
+    num_images_per_prompt: int = 1,
+    syntax: str = "a1111",
+    where: str = "auto",
+    strength: Strength = None,
+    layers: Sequence[str] | str | None = None,
+    weight_steps: Steps = None,
+    capture: Capture | bool = True,
+    clip_skip: int | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Generation:
+    """Make images from a weighted prompt, with the maps of every word.
+
+        promptattn.generate("shapes", "un gato (rojo:1.4) persigue a un ratón gris", seed=7)
+
+    Args:
+        pipe_or_name: a pipeline, or whatever :func:`load` takes.
+        seed: each image i of the call has a generator of its own, seeded with `seed + i`, so that it can be made alone.
+        num_inference_steps, guidance_scale, height, width: the pipeline's own; None is its default.
+        weight_steps: the steps in which weights act.
+        on_step: called with (steps done, steps in all) after each.
+        syntax, where, strength, layers, capture, clip_skip: see :func:`attend`.
+
+    Raises:
+        ConfigError: for numbers that no pipeline can take, before anything is loaded or run.
+        PromptAttnError: whatever :func:`load` and :func:`attend` raise.
+    """
+    import torch
+
+    _check(seed, num_inference_steps, guidance_scale, height, width, num_images_per_prompt)
+    pipe = load(pipe_or_name) if isinstance(pipe_or_name, str | PathLike) else pipe_or_name
+    _check_size(pipe, height, width)
+    run = attend(
+        pipe,
+        prompt,
+        negative_prompt,
+        syntax=syntax,
+        where=where,
+        strength=strength,
+        layers=layers,
+        steps=weight_steps,
+        capture=capture,
+        clip_skip=clip_skip,
+        num_images_per_prompt=num_images_per_prompt,
+    )
+    count = len(run.plans) * num_images_per_prompt
+    given = {
+        "num_inference_steps": num_inference_steps,
+        "guidance_scale": guidance_scale,
+        "height": height,
+        "width": width,
+        "callback_on_step_end": _progress(on_step),
+    }
+    options = {name: value for name, value in given.items() if value is not None}
+    with run:
+        images = pipe(
+            **run.inputs,
+            **options,
+            generator=[torch.Generator("cpu").manual_seed(seed + index) for index in range(count)],
+        ).images
+    settings = {
+        "prompt": [each.prompt.render() for each in run.plans],
+        "negative_prompt": [each.negative_prompt.render() if each.negative_prompt else None for each in run.plans],
+        "seed": seed,
+        **{name: value for name, value in options.items() if name != "callback_on_step_end"},
+        "num_images_per_prompt": num_images_per_prompt,
+        "syntax": syntax,
+        "where": where,
+        "strength": strength,
+        "clip_skip": clip_skip,
+        "model": str(pipe.config.get("_name_or_path", "") or type(pipe).__name__),
+    }
+    maps = _maps(run, settings) if capture else None
+    return Generation(list(images), maps, seed, settings)
+
+
+def _maps(run: Any, settings: dict[str, Any]) -> HeatMaps:
+    try:
+        maps: HeatMaps = run.maps
+    except CaptureError as error:
+        raise CaptureError(f"the image was made, but {error}") from error
+    return replace(maps, meta={**maps.meta, **settings})
+
+
+def _progress(on_step: Callable[[int, int], None] | None) -> Any:
+    if on_step is None:
+        return None
+
+    def callback(pipe: Any, step: int, timestep: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+        order = max(int(getattr(pipe.scheduler, "order", 1)), 1)
+        on_step(step // order + 1, -(-pipe.num_timesteps // order))
+        return kwargs
+
+    return callback
+
+
+def _check(
+    seed: int,
+    steps: int | None,
+    guidance: float | None,
+    height: int | None,
+    width: int | None,
+    images: int,
+) -> None:
+    if not 0 <= seed < 2**63:
+        raise ConfigError(f"seed={seed} must lie between 0 and 2**63 - 1.")
+    if steps is not None and steps < 1:
+        raise ConfigError(f"{steps} steps make no image; the number of steps must be at least 1.")
+    if guidance is not None and not math.isfinite(guidance):
+        raise ConfigError(f"guidance_scale={guidance} must be a finite number.")
+    if images < 1:
+        raise ConfigError(f"num_images_per_prompt={images} must be at least 1.")
+    for name, size in (("height", height), ("width", width)):
+        if size is not None and size < 1:
+            raise ConfigError(f"{name}={size} must be a positive number of pixels.")
+
+
+def _check_size(pipe: Any, height: int | None, width: int | None) -> None:
+    """The stock pipelines round some sizes without a word and refuse others; say it before running."""
+    # The pipelines check for multiples of 8, whatever their VAE. UNets take odd latents and restore the size themselves.
+    unit = math.lcm(8, int(getattr(pipe, "vae_scale_factor", 8)))
+    for name, size in (("height", height), ("width", width)):
+        if size is not None and size % unit:
+            near = max(unit, round(size / unit) * unit)
+            raise ConfigError(f"{name}={size} is not a size this model can take: it must be a multiple of {unit}, such as {near}.")

@@ -1,0 +1,72 @@
+"""Pipelines by preset, folder or hub id."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from promptattn.errors import UnsupportedModelError
+from promptattn.shapes import weights_folder
+
+__all__ = ["PRESETS", "load"]
+
+PRESETS = {"shapes": "unet"}
+"""Pipelines that ship in the package, by name, and the name of their folder of weights."""
+
+
+def load(name_or_path: str | os.PathLike[str], *, dtype: Any = None, device: Any = None) -> Any:
+    """An ordinary diffusers pipeline, ready to be called.
+
+    Args:
+        name_or_path: a preset (`shapes`), a folder in the diffusers format, or a hub id such as
+            `stabilityai/stable-diffusion-xl-base-1.0`.
+        dtype: a torch dtype for the weights; None is float32.
+        device: where to put the pipeline; None leaves it on the CPU.
+
+    Raises:
+        UnsupportedModelError: when there is no such model, or it is neither cached nor can be fetched.
+    """
+    import torch
+
+    source = _source(os.fspath(name_or_path))
+    pipe = _from_pretrained(source, torch.float32 if dtype is None else dtype)
+    # Shown in metadata: the name that the user gave, not where the package happens to be installed.
+    pipe.config._name_or_path = os.fspath(name_or_path)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe if device is None else pipe.to(device)
+
+
+def _source(name: str) -> str:
+    if name in PRESETS:
+        return str(weights_folder(PRESETS[name]))
+    if Path(name).is_dir():
+        if not (Path(name) / "model_index.json").is_file():
+            raise UnsupportedModelError(
+                f"the folder {name} has no model_index.json, so it is not a pipeline saved by diffusers'"
+                " save_pretrained(); point to the folder that has it."
+            )
+        return name
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")) and " " not in name:
+        return name
+    raise UnsupportedModelError(
+        f"there is no model {name!r}: it is neither a preset ({', '.join(PRESETS)}), nor an existing folder, nor a hub id"
+        " of the form owner/name."
+    )
+
+
+def _from_pretrained(source: str, dtype: Any) -> Any:
+    from diffusers import DiffusionPipeline
+
+    try:
+        return DiffusionPipeline.from_pretrained(source, torch_dtype=dtype)
+    except (OSError, ValueError, ConnectionError, RuntimeError) as error:
+        if Path(source).is_dir():
+            raise UnsupportedModelError(f"the pipeline in {source} cannot be loaded: {_first_line(error)}") from error
+        raise UnsupportedModelError(
+            f"the model {source} is not in the local cache and could not be fetched from the hub ({_first_line(error)});"
+            " check the name and the network, or give a folder or the preset 'shapes', which needs neither."
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return text[0].rstrip(".") if text else type(error).__name__
