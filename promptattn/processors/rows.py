@@ -4,7 +4,6 @@ Batch size says nothing: guidance may put negative and positive rows in one call
 at all, and perturbed-attention guidance repeats the positive rows. The embeddings that were encoded for the run do.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,6 +37,7 @@ def recognise(
     *,
     images_per_prompt: int | None = None,
     negative_first: bool = True,
+    perturbed: bool = False,
 ) -> tuple[Block, ...]:
     """The blocks of a batch of text embeddings, or an empty tuple when the text is not this run's.
 
@@ -47,20 +47,24 @@ def recognise(
         negative: `[prompt, token, channel]`, likewise for the negative prompts, or None without guidance.
         images_per_prompt: how many rows each prompt has in a block, if known; it settles what stays ambiguous.
         negative_first: which comes first where negative and positive embeddings are equal and only order can tell.
+        perturbed: whether perturbed-attention guidance is on, which adds a second block of positive rows.
 
     Raises:
-        CaptureError: when the rows can be read in more than one way and neither hint settles it.
+        CaptureError: when the rows can be read in more than one way and no hint settles it.
     """
     readings = []
-    for blocks in (1, 2, 3):
-        per_prompt, rest = divmod(text.shape[0], blocks * positive.shape[0])
-        if rest or not per_prompt or (blocks == 3 and negative is None):
+    for layout in _layouts(negative_first, perturbed):
+        per_prompt, rest = divmod(text.shape[0], len(layout) * positive.shape[0])
+        if rest or not per_prompt:
             continue
-        kinds = [_kinds(part, positive, negative, per_prompt) for part in text.chunk(blocks)]
-        if all(kinds):
-            readings.append((per_prompt, kinds))
+        known = {"positive": positive, "negative": negative}
+        parts = text.chunk(len(layout))
+        if all(_equal(part, known[kind], per_prompt) for part, kind in zip(parts, layout, strict=True)):
+            readings.append((layout, per_prompt))
+    # Of two orders of the same blocks both fit only where the texts are equal: the first is the pipeline's own order.
+    readings = [each for at, each in enumerate(readings) if len(each[0]) not in {len(e[0]) for e in readings[:at]}]
     if images_per_prompt is not None:
-        readings = [reading for reading in readings if reading[0] == images_per_prompt] or readings
+        readings = [each for each in readings if each[1] == images_per_prompt] or readings
     if not readings:
         return ()
     if len(readings) > 1:
@@ -68,35 +72,24 @@ def recognise(
             f"the denoiser's {text.shape[0]} rows of text can be read in {len(readings)} ways, because prompt and negative"
             " prompt are the same text; say num_images_per_prompt to attend(), or change one of the prompts."
         )
-    per_prompt, kinds = readings[0]
+    layout, per_prompt = readings[0]
     length = per_prompt * positive.shape[0]
     return tuple(
-        Block(kind, index * length, (index + 1) * length, per_prompt)
-        for index, kind in enumerate(_settle(kinds, negative_first))
+        Block(kind, index * length, (index + 1) * length, per_prompt) for index, kind in enumerate(layout)
     )
 
 
-def _kinds(
-    rows: torch.Tensor, positive: torch.Tensor, negative: torch.Tensor | None, per_prompt: int
-) -> frozenset[Kind]:
-    """What a block can be: its rows equal all the positive embeddings in order, all the negative ones, or both."""
-    candidates: list[tuple[Kind, torch.Tensor | None]] = [("positive", positive), ("negative", negative)]
-    return frozenset(kind for kind, known in candidates if known is not None and _equal(rows, known, per_prompt))
+def _layouts(negative_first: bool, perturbed: bool) -> list[tuple[Kind, ...]]:
+    """Every order of blocks that one denoiser call may have; where two are of one length, the likelier stands first."""
+    if perturbed:
+        return [("negative", "positive", "positive"), ("positive", "positive")]
+    guided: list[tuple[Kind, ...]] = [("negative", "positive"), ("positive", "negative")]
+    return [("positive",), ("negative",), *(guided if negative_first else guided[::-1])]
 
 
-def _equal(rows: torch.Tensor, known: torch.Tensor, per_prompt: int) -> bool:
-    if rows.shape[1:] != known.shape[1:]:
+def _equal(rows: torch.Tensor, known: torch.Tensor | None, per_prompt: int) -> bool:
+    """Whether the rows are all the known embeddings in order, each `per_prompt` times."""
+    if known is None or rows.shape[1:] != known.shape[1:]:
         return False
     known = known.to(device=rows.device, dtype=rows.dtype).repeat_interleave(per_prompt, dim=0)
     return torch.equal(rows, known)
-
-
-def _settle(kinds: Sequence[frozenset[Kind]], negative_first: bool) -> list[Kind]:
-    """One kind per block; blocks that could be either are told apart by order."""
-    if all(len(kind) == 1 for kind in kinds):
-        return [next(iter(kind)) for kind in kinds]
-    if len(kinds) == 1:
-        # One block is a call without guidance (with it, both prompts stand in the same call), so it is the prompt.
-        return ["positive"]
-    order: list[Kind] = ["negative", *["positive"] * (len(kinds) - 1)]
-    return order if negative_first else order[::-1]

@@ -140,6 +140,7 @@ class DenoiserWatch:
             target.negative,
             images_per_prompt=target.images_per_prompt,
             negative_first=self._layout.negative_first,
+            perturbed=bool(getattr(self._pipe, "do_perturbed_attention_guidance", False)),
         )
         self._known = (text, text._version, blocks)
         return blocks
