@@ -21,7 +21,6 @@ from safetensors.numpy import save
 from promptattn import __version__
 from promptattn.errors import ExportError
 from promptattn.maps import ColumnInfo, HeatMaps, LayerMaps, PatchMaps, PromptInfo, TextAttention
-from promptattn.prompt import Token, Word
 
 __all__ = ["FORMAT", "VERSION", "describe", "load", "write_arrays"]
 
@@ -132,8 +131,8 @@ def load(path: str | PathLike[str]) -> HeatMaps:
         raise ExportError(f"'{file}' does not hold maps that can be read: {error}.") from error
     if description.get("format") != FORMAT or description.get("version") != VERSION:
         raise ExportError(
-            f"'{file}' is of format {description.get('format')!r} version {description.get('version')!r}; this promptattn "
-            f"reads {FORMAT!r} version {VERSION}."
+            f"'{file}' is of format {description.get('format')!r} version {description.get('version')!r}; "
+            f"this promptattn reads {FORMAT!r} version {VERSION}."
         )
     return _build(description, arrays)
 
@@ -145,7 +144,8 @@ def _read_npz(file: Path) -> tuple[str, Arrays]:
 
 def _read_safetensors(file: Path) -> tuple[str, Arrays]:
     with safe_open(file, framework="numpy") as stored:
-        return stored.metadata()["description"], {name: stored.get_tensor(name) for name in stored.keys()}
+        names: list[str] = stored.keys()
+        return stored.metadata()["description"], {name: stored.get_tensor(name) for name in names}
 
 
 def _build(description: dict[str, Any], arrays: Arrays) -> HeatMaps:
@@ -172,6 +172,8 @@ def _build(description: dict[str, Any], arrays: Arrays) -> HeatMaps:
 
 
 def _build_prompt(prompt: dict[str, Any]) -> PromptInfo:
+    from promptattn.prompt import Token, Word
+
     return PromptInfo(
         text=prompt["text"],
         tokens=tuple(Token(**token) for token in prompt["tokens"]),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw
 
 from promptattn.export.subjects import Subject
-from promptattn.export.text import Draw, drawable, fit, font, wrap
+from promptattn.export.text import Draw, drawable, fit, font, legible, wrap
 from promptattn.maps.colormap import colormap
 from promptattn.maps.heatmap import blend, level_of
 
@@ -31,10 +31,10 @@ def contact_sheet(
     count = len(words) + 1
     side = int(min(224, max(64, math.sqrt(MOST_PIXELS / count))))
     base = magnify(image, side)
-    across = max(2, min(count, math.ceil(math.sqrt(count * 1.6 * base.height / base.width))))
+    across = _across(count, base.height / base.width)
     down = math.ceil(count / across)
     width = max(2 * MARGIN + across * base.width + (across - 1) * GAP, 2 * MARGIN + 420)
-    lines = wrap(drawable(title, "prompt"), 22, width - 2 * MARGIN, 3)
+    lines = wrap(legible(title), 22, width - 2 * MARGIN, 3)
     top = MARGIN + 30 * len(lines) + GAP
     height = top + down * (base.height + LABEL) + (down - 1) * GAP + 34 + MARGIN
     sheet = Image.new("RGB", (width, height), GROUND)
@@ -51,6 +51,13 @@ def contact_sheet(
             _cell(sheet, draw, (x, y), base, words[cell - 1], alpha, colors)
     _legend(sheet, draw, (MARGIN, height - MARGIN - 16), width - 2 * MARGIN, colors)
     return sheet
+
+
+def _across(count: int, slimness: float) -> int:
+    """Cells in a row: a sheet of about 8 to 5, with as few empty places in the last row as may be."""
+    ideal = math.sqrt(count * 1.6 * slimness)
+    fitting = range(max(2, round(0.75 * ideal)), max(2, round(1.3 * ideal)) + 1)
+    return min(fitting, key=lambda across: (-count % across, abs(across - ideal)))
 
 
 def _cell(

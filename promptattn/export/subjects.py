@@ -31,7 +31,7 @@ class Subject:
 
     @cached_property
     def mass(self) -> NDArray[np.float32]:
-        """The map at image resolution; unlike `HeatMap.array` it says nothing when empty: an export warns once for all."""
+        """The map at image resolution; unlike `HeatMap.array` silent when empty, as an export warns once for all."""
         return self.heat.resized(self.heat.size)
 
     @property

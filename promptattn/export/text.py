@@ -1,36 +1,48 @@
-"""Text in pictures, with the font that Pillow brings along, so that a picture is the same on every machine."""
+"""Text in pictures, with a font that the package brings along, so that a picture is the same on every machine."""
 
+import re
 import unicodedata
 from functools import lru_cache
+from importlib import resources
+from io import BytesIO
 from typing import Any
 
 from PIL import ImageDraw, ImageFont
 
-__all__ = ["Draw", "drawable", "fit", "font", "wrap"]
+__all__ = ["Draw", "drawable", "fit", "font", "legible", "wrap"]
+
+MISSING = "\ufffd"
 
 Draw = ImageDraw.ImageDraw
 
 
 @lru_cache(maxsize=32)
 def font(size: int) -> Any:
-    """Pillow's own font (Aileron, Latin with accents) at a size in pixels."""
-    return ImageFont.load_default(size)
+    """DejaVu Sans (Latin with accents, Greek, Cyrillic, Hebrew, Arabic) at a size in pixels."""
+    data = resources.files("promptattn.export").joinpath("fonts", "DejaVuSans-subset.ttf").read_bytes()
+    return ImageFont.truetype(BytesIO(data), size)
 
 
 @lru_cache(maxsize=4096)
 def _has_glyph(character: str) -> bool:
-    if character.isspace():
+    if character == " ":
         return True
+    if unicodedata.category(character)[0] == "C":  # control, surrogate, unassigned
+        return False
     face = font(24)
     return bytes(face.getmask(character)) != bytes(face.getmask("\uffff"))
 
 
 def drawable(text: str, fallback: str) -> str:
     """`text` composed and on one line, or `fallback` where the font lacks a character (emoji, other scripts)."""
+    plain = legible(text)
+    return fallback if not plain or MISSING in plain else plain
+
+
+def legible(text: str) -> str:
+    """`text` composed and on one line, with a replacement sign for each run of characters that the font lacks."""
     plain = unicodedata.normalize("NFC", " ".join(text.split()))
-    if any("\ud800" <= character <= "\udfff" or unicodedata.category(character)[0] == "C" for character in plain):
-        return fallback
-    return plain if plain and all(_has_glyph(character) for character in plain) else fallback
+    return re.sub(f"{MISSING}+", MISSING, "".join(c if _has_glyph(c) else MISSING for c in plain))
 
 
 def fit(text: str, size: int, width: float) -> str:
@@ -45,7 +57,8 @@ def fit(text: str, size: int, width: float) -> str:
 
 def wrap(text: str, size: int, width: float, lines: int) -> list[str]:
     """`text` broken at spaces into at most `lines` lines of at most `width` pixels; what does not fit ends in `…`."""
-    face, out, rest = font(size), [], text.split()
+    face, rest = font(size), text.split()
+    out: list[str] = []
     while rest and len(out) < lines:
         take = 1
         while take < len(rest) and face.getlength(" ".join(rest[: take + 1])) <= width:

@@ -243,7 +243,7 @@ class HeatMaps:
         )
 
     def state(self, tokens: Sequence[int]) -> State:
-        """Whether these tokens (`word.tokens`, say) have a map, and if not why: `recorded`, `cut`, `left out`, `none`."""
+        """Whether tokens (say `word.tokens`) have a map, and if not why: `recorded`, `cut`, `left out`, `none`."""
         if not tokens:
             return "none"
         recorded = {column.token for column in self.columns}
