@@ -8,10 +8,10 @@ All three carry the same versioned description; both array files hold the same a
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +21,15 @@ from safetensors.numpy import save
 from promptattn import __version__
 from promptattn.errors import ExportError
 from promptattn.maps import ColumnInfo, HeatMaps, LayerMaps, PatchMaps, PromptInfo, TextAttention
+from promptattn.prompt.tokens import Token
+from promptattn.prompt.words import Word
 
 __all__ = ["FORMAT", "VERSION", "describe", "load", "write_arrays"]
 
 FORMAT = "promptattn-maps"
 VERSION = 1
 
+T = TypeVar("T")
 Arrays = dict[str, NDArray[np.float32]]
 
 
@@ -161,7 +164,7 @@ def _build(description: dict[str, Any], arrays: Arrays) -> HeatMaps:
         text_attention=tuple(
             TextAttention(
                 text["encoder"],
-                tuple(ColumnInfo(**column) for column in text["columns"]),
+                tuple(_known(ColumnInfo, column) for column in text["columns"]),
                 arrays[text["array"]],
                 text["prompt"],
             )
@@ -172,13 +175,11 @@ def _build(description: dict[str, Any], arrays: Arrays) -> HeatMaps:
 
 
 def _build_prompt(prompt: dict[str, Any]) -> PromptInfo:
-    from promptattn.prompt import Token, Word
-
     return PromptInfo(
         text=prompt["text"],
-        tokens=tuple(Token(**token) for token in prompt["tokens"]),
-        words=tuple(Word(**{**word, "tokens": tuple(word["tokens"])}) for word in prompt["words"]),
-        columns=tuple(ColumnInfo(**column) for column in prompt["columns"]),
+        tokens=tuple(_known(Token, token) for token in prompt["tokens"]),
+        words=tuple(_known(Word, {**word, "tokens": tuple(word["tokens"])}) for word in prompt["words"]),
+        columns=tuple(_known(ColumnInfo, column) for column in prompt["columns"]),
     )
 
 
@@ -192,6 +193,12 @@ def _build_layer(layer: dict[str, Any], arrays: Arrays) -> LayerMaps:
         per_head=arrays.get(f"{name}/per_head"),
         steps=tuple(layer["steps"]) if layer["per_step"] else None,
     )
+
+
+def _known(kind: type[T], values: Mapping[str, Any]) -> T:
+    """A `kind` from the values it knows; a newer promptattn may have written more."""
+    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in values.items() if name in names})
 
 
 def _pair(values: Any) -> Any:

@@ -1,7 +1,6 @@
 """The picture of word-to-word attention inside a text encoder: rows attend to columns."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +10,7 @@ from promptattn.export.text import drawable, fit, font
 from promptattn.maps.colormap import colormap
 from promptattn.maps.heatmap import level_of
 from promptattn.maps.records import TextAttention
-
-if TYPE_CHECKING:
-    from promptattn.prompt import Word
+from promptattn.prompt.words import Word
 
 __all__ = ["text_attention_picture"]
 
@@ -24,7 +21,7 @@ MOST = 96  # words per side: more would be too small to read
 
 
 def text_attention_picture(
-    encoders: Sequence[TextAttention], words: Sequence["Word"], *, colors: str = "ember"
+    encoders: Sequence[TextAttention], words: Sequence[Word], *, colors: str = "ember"
 ) -> Image.Image:
     """One word x word matrix for each of `encoders`, side by side, as an RGB picture.
 
@@ -40,7 +37,7 @@ def text_attention_picture(
     return sheet
 
 
-def _panel(encoder: TextAttention, words: Sequence["Word"], colors: str) -> Image.Image:
+def _panel(encoder: TextAttention, words: Sequence[Word], colors: str) -> Image.Image:
     shown = words[:MOST]
     matrix = encoder.word_matrix(shown)
     cell = CELL if len(shown) <= 24 else 22

@@ -19,7 +19,7 @@ MARKERS: tuple[ColumnKind, ...] = ("start", "end", "padding")
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """One thing with a map: `kind` is `word`, `token`, `marker` or `patch`, `index` counts within its kind."""
+    """One thing with a map; `kind` is `word`, `punctuation`, `token`, `marker` or `patch`, `index` its place there."""
 
     kind: str
     index: int
@@ -49,7 +49,7 @@ def subjects(maps: HeatMaps) -> Iterator[Subject]:
     """The subjects of one image's maps; words and tokens that were cut off or not captured have none."""
     for word in maps.words:
         if maps.state(word.tokens) == "recorded":
-            yield Subject("word", word.index, maps[word])
+            yield Subject("punctuation" if word.is_punctuation else "word", word.index, maps[word])
     for token in maps.tokens:
         if maps.state([token.index]) == "recorded":
             yield Subject("token", token.index, maps.token(token.index))

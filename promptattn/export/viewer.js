@@ -41,7 +41,7 @@ function start(section, view) {
   const find = (selector) => section.querySelector(selector);
   const all = (selector) => [...section.querySelectorAll(selector)];
   const maps = view.maps.map((map) => unpack(map, view.grid));
-  const words = maps.filter((map) => map.kind === "word"), markers = maps.filter((map) => map.kind === "marker");
+  const words = maps.filter((map) => map.kind === "word"), rest = maps.filter((map) => map.kind === "marker" || map.kind === "punctuation");
   const chips = all("button.chip"), thumbs = all(".thumb"), frame = find(".frame"), cross = find(".cross");
   const common = Math.max(...words.map((map) => map.top), 0);
   let pinned = words.length ? maps.indexOf(words.reduce((a, b) => (b.top > a.top ? b : a))) : maps.length ? 0 : -1;
@@ -86,8 +86,8 @@ function start(section, view) {
       track.append(bar); line.append(name, track, value);
       return line;
     }));
-    const rest = markers.map((map) => `${map.label} ${percent(mass(map))}`).join(", ");
-    find(".rest").textContent = rest ? `Markers take the rest: ${rest}.` : "";
+    const others = rest.map((map) => `${map.label} ${percent(mass(map))}`).join("   ");
+    find(".rest").textContent = others ? `The rest: ${others}` : "";
     for (const chip of chips) {
       const map = maps[chip.dataset.map];
       chip.style.setProperty("--heat", at && map.kind === "word" ? mass(map) / most : 0);

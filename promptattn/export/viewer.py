@@ -31,7 +31,6 @@ MOST_RELATED = 40  # words per side of the table between words
 _LOST = {
     "cut": "cut off: beyond what the text encoder reads",
     "left out": "not captured in this run",
-    "none": "has no token of its own",
 }
 
 
@@ -76,7 +75,7 @@ def _template() -> Template:
 def _view(maps: HeatMaps, found: Sequence[Subject]) -> dict[str, Any]:
     kept = [subject for subject in found if subject.kind != "token"]
     grid = _grid(maps, len(kept))
-    by_word = {subject.index: place for place, subject in enumerate(kept) if subject.kind == "word"}
+    by_word = {subject.index: place for place, subject in enumerate(kept) if subject.kind in ("word", "punctuation")}
     return {
         "prompt": maps.prompt.text,
         "size": maps.image_size,
@@ -86,6 +85,7 @@ def _view(maps: HeatMaps, found: Sequence[Subject]) -> dict[str, Any]:
             {
                 "text": word.text,
                 "weight": word.weight,
+                "quiet": word.is_punctuation,
                 "map": by_word.get(word.index),
                 "share": kept[by_word[word.index]].share if word.index in by_word else None,
                 "tokens": [maps.tokens[token].text for token in word.tokens],
@@ -96,7 +96,7 @@ def _view(maps: HeatMaps, found: Sequence[Subject]) -> dict[str, Any]:
         "others": [
             {"text": subject.label, "map": place, "share": subject.share, "kind": subject.kind}
             for place, subject in enumerate(kept)
-            if subject.kind != "word"
+            if subject.kind in ("marker", "patch")
         ],
     }
 
@@ -128,7 +128,8 @@ def _relations(maps: HeatMaps, colors: str) -> list[dict[str, Any]]:
 
 def _relation(text: TextAttention, maps: HeatMaps, colors: str) -> dict[str, Any]:
     """The table between words: for each cell the mass, its colour, and whether dark text is readable on it."""
-    words = maps.words[:MOST_RELATED]
+    read = [word for word in maps.words if word.tokens and not word.is_punctuation]
+    words = read[:MOST_RELATED]
     matrix = text.word_matrix(words)
     table, level = colormap(colors), level_of(matrix)
     rows = [
@@ -142,7 +143,7 @@ def _relation(text: TextAttention, maps: HeatMaps, colors: str) -> dict[str, Any
         ]
         for i in range(len(words))
     ]
-    return {"encoder": text.encoder, "words": [word.text for word in words], "rows": rows, "all": len(maps.words)}
+    return {"encoder": text.encoder, "words": [word.text for word in words], "rows": rows, "all": len(read)}
 
 
 def _details(maps: HeatMaps) -> list[tuple[str, str]]:

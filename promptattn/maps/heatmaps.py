@@ -5,27 +5,24 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from promptattn.errors import CaptureError
 from promptattn.maps.heatmap import HeatMap
-from promptattn.maps.lookup import find_words
 from promptattn.maps.records import ColumnInfo, ColumnKind, LayerMaps, PatchMaps, PromptInfo, TextAttention
-
-if TYPE_CHECKING:
-    from promptattn.prompt import Token, Word
+from promptattn.prompt.tokens import Token
+from promptattn.prompt.words import Word, find
 
 __all__ = ["HeatMaps", "State"]
 
-State = Literal["recorded", "cut", "left out", "none"]
+State = Literal["recorded", "cut", "left out"]
 
 _WHY = {
     "cut": "it was cut off, being beyond what the text encoder reads",
     "left out": "it was not captured, because Capture was told to watch other words",
-    "none": "the tokenizer gives it no token of its own",
 }
 
 
@@ -143,12 +140,12 @@ class HeatMaps:
         return self.prompts[0]
 
     @property
-    def words(self) -> tuple["Word", ...]:
-        """The words of the prompt, in order."""
+    def words(self) -> tuple[Word, ...]:
+        """The words of the prompt, in order; runs of punctuation are among them, marked `is_punctuation`."""
         return self.prompt.words
 
     @property
-    def tokens(self) -> tuple["Token", ...]:
+    def tokens(self) -> tuple[Token, ...]:
         """The tokens of the prompt, in order."""
         return self.prompt.tokens
 
@@ -157,7 +154,7 @@ class HeatMaps:
         """What each column of the masses is."""
         return self.prompt.columns
 
-    def __iter__(self) -> Iterator["Word"]:
+    def __iter__(self) -> Iterator[Word]:
         """The words; `maps[word]` is each one's map."""
         return iter(self.words)
 
@@ -210,7 +207,7 @@ class HeatMaps:
         row, column = places[index]
         return HeatMap(f"patch at ({row:.2f}, {column:.2f})", self.image_size, layers)
 
-    def at(self, row: float, column: float) -> list[tuple["Word", float]]:
+    def at(self, row: float, column: float) -> list[tuple[Word, float]]:
         """The words that own a place, most mass first; (row, column) relative to the image, in [0, 1]."""
         if not (0 <= row <= 1 and 0 <= column <= 1):
             raise CaptureError(
@@ -218,7 +215,7 @@ class HeatMaps:
             )
         height, width = self.image_size
         y, x = min(int(row * height), height - 1), min(int(column * width), width - 1)
-        kept = [word for word in self.words if self.state(word.tokens) == "recorded"]
+        kept = [word for word in self.words if not word.is_punctuation and self.state(word.tokens) == "recorded"]
         found = [(word, float(self[word].resized(self.image_size)[y, x])) for word in kept]
         return sorted(found, key=lambda pair: -pair[1])
 
@@ -243,14 +240,10 @@ class HeatMaps:
         )
 
     def state(self, tokens: Sequence[int]) -> State:
-        """Whether tokens (say `word.tokens`) have a map, and if not why: `recorded`, `cut`, `left out`, `none`."""
+        """Whether tokens (say `word.tokens`) have a map, and if not why: `recorded`, `cut`, `left out`."""
         if not tokens:
-            return "none"
-        recorded = {column.token for column in self.columns}
-        missing = [index for index in tokens if index not in recorded]
-        if not missing:
-            return "recorded"
-        return "cut" if any(self.tokens[index].slot is None for index in missing) else "left out"
+            return "cut"
+        return "recorded" if {column.token for column in self.columns}.issuperset(tokens) else "left out"
 
     # How a question becomes columns.
 
@@ -258,10 +251,10 @@ class HeatMaps:
         if len(self) != 1:
             raise CaptureError(f"These are the maps of {len(self)} images; choose one first, with maps.image(i).")
 
-    def _words_of(self, key: Any) -> tuple["Word", ...]:
+    def _words_of(self, key: Any) -> tuple[Word, ...]:
         phrase, occurrence = key if isinstance(key, tuple) and len(key) == 2 else (key, 0)
         if isinstance(phrase, str) and isinstance(occurrence, int):
-            return find_words(self.words, phrase, occurrence)
+            return find(self.words, phrase, occurrence)
         if hasattr(phrase, "tokens") and phrase in self.words:
             return (phrase,)
         raise CaptureError(

@@ -6,15 +6,14 @@ otherwise. Images of a batch stand first, and columns (what is attended to) last
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from promptattn.errors import CaptureError
-
-if TYPE_CHECKING:
-    from promptattn.prompt import Token, Word
+from promptattn.prompt.tokens import Token
+from promptattn.prompt.words import Word
 
 __all__ = ["ColumnInfo", "ColumnKind", "LayerMaps", "PatchMaps", "PromptInfo", "TextAttention"]
 
@@ -39,8 +38,8 @@ class PromptInfo:
     """One prompt of the batch: its text, its tokens and words (see `promptattn.prompt`), and what each column is."""
 
     text: str
-    tokens: tuple["Token", ...]
-    words: tuple["Word", ...]
+    tokens: tuple[Token, ...]
+    words: tuple[Word, ...]
     columns: tuple[ColumnInfo, ...]
 
 
@@ -115,7 +114,7 @@ class TextAttention:
         """The texts along both axes of the matrix."""
         return tuple(column.text for column in self.columns)
 
-    def word_matrix(self, words: Sequence["Word"]) -> Array:
+    def word_matrix(self, words: Sequence[Word]) -> Array:
         """How much each word attends to each other one, float32 `[query_word, key_word]`, mean over layers.
 
         The mean over the query word's tokens of the sum over the key word's; 0 for words that the encoder did not read.

@@ -1,57 +1,30 @@
 """A made-up run with known maps: two objects in a picture, and a blob of mass where each word's object is."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from PIL import Image, ImageDraw
 
 from promptattn.maps import ColumnInfo, HeatMaps, LayerMaps, PatchMaps, PromptInfo, TextAttention
+from promptattn.prompt.tokens import Token
+from promptattn.prompt.words import Word, fold, split_words
 
 
-@dataclass(frozen=True)
-class Token:
-    index: int
-    id: int
-    text: str
-    start: int
-    end: int
-    weight: float
-    word: int | None
-    chunk: int | None
-    slot: int | None
-
-
-@dataclass(frozen=True)
-class Word:
-    index: int
-    text: str
-    start: int
-    end: int
-    occurrence: int
-    tokens: tuple[int, ...]
-    weight: float
-
-
-def prompt_info(text, weights=None, pieces=4):
-    """Words at spaces; each word cut into tokens of at most `pieces` letters."""
+def prompt_info(text, weights=None, pieces=4, cut=()):
+    """A prompt whose words are cut into tokens of at most `pieces` letters; the words in `cut` were not read."""
     weights = weights or {}
-    words, tokens, seen, place = [], [], {}, 0
-    for part in text.split():
-        start = text.index(part, place)
-        place = start + len(part)
+    words, tokens, seen = [], [], {}
+    for index, (start, end, is_punctuation) in enumerate(split_words(text)):
+        part = text[start:end]
         weight = weights.get(part, 1.0)
         mine = []
-        for low in range(0, len(part), pieces):
-            piece = part[low : low + pieces]
-            index = len(tokens)
+        for begin in range(start, end if part not in cut else start, pieces):
+            stop = min(begin + pieces, end)
+            mine.append(len(tokens))
             tokens.append(
-                Token(
-                    index, 100 + index, piece, start + low, start + low + len(piece), weight, len(words), 0, index + 1
-                )
+                Token(len(tokens), 100 + len(tokens), text[begin:stop], begin, stop, weight, index, 0, len(tokens) + 1)
             )
-            mine.append(index)
-        words.append(Word(len(words), part, start, place, seen.get(part, 0), tuple(mine), weight))
-        seen[part] = seen.get(part, 0) + 1
+        occurrence = seen.get(fold(part), 0)
+        seen[fold(part)] = occurrence + 1
+        words.append(Word(index, part, start, end, occurrence, tuple(mine), weight, is_punctuation))
     columns = (
         ColumnInfo("start", "<start>"),
         *(ColumnInfo("token", token.text, token.index) for token in tokens),
@@ -106,9 +79,9 @@ def picture(size=(64, 64)):
     return image
 
 
-def demo(images=1, size=(64, 64), text="un gato rojo persigue a un ratón gris", weights=None, steps=0, heads=0):
+def demo(images=1, size=(64, 64), text="un gato rojo persigue a un ratón gris", weights=None, steps=0, heads=0, cut=()):
     weights = {"rojo": 1.4} if weights is None else weights
-    prompt = prompt_info(text, weights)
+    prompt = prompt_info(text, weights, cut=cut)
     left, right = (0.55, 0.27), (0.58, 0.76)
     places = {i: (left if i < len(prompt.words) // 2 else right) for i in range(len(prompt.words))}
     wide = (size[0] // 4, size[1] // 4), (size[0] // 8, size[1] // 8)
