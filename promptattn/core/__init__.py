@@ -4,9 +4,29 @@ result = attention(query, key, value, key_weights=KeyWeights.of([3, 4], [1.4, 1.
 result.output, result.columns
 """
 
+from promptattn.core.additive import AdditiveAttention
 from promptattn.core.attention import AttentionResult, attention, explain_kernel
 from promptattn.core.columns import Columns
+from promptattn.core.dead import dead_rows
+from promptattn.core.dot import LuongAttention, dot_product_attention
 from promptattn.core.explain import Explanation
+from promptattn.core.multihead import MultiHeadAttention
+from promptattn.core.sparse import LocalWindow, Strided, sparse_attention
 from promptattn.core.weights import KeyWeights
 
-__all__ = ["AttentionResult", "Columns", "Explanation", "KeyWeights", "attention", "explain_kernel"]
+__all__ = [
+    "AdditiveAttention",
+    "AttentionResult",
+    "Columns",
+    "Explanation",
+    "KeyWeights",
+    "LocalWindow",
+    "LuongAttention",
+    "MultiHeadAttention",
+    "Strided",
+    "attention",
+    "dead_rows",
+    "dot_product_attention",
+    "explain_kernel",
+    "sparse_attention",
+]

@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from promptattn.core.columns import Columns, columns_from_lse
-from promptattn.core.dense import dense_attention, dense_columns
 from promptattn.core.explain import Explanation, choose
+from promptattn.core.explicit import dense_attention, dense_columns
 from promptattn.core.kernels import KERNELS, ready, run_with_lse
-from promptattn.core.logits import Scores
+from promptattn.core.logits import Scores, causal
 from promptattn.core.merge import correct, merge
 from promptattn.core.weights import KeyWeights
 from promptattn.errors import CaptureError, WeightingError
@@ -32,7 +32,7 @@ class AttentionResult(NamedTuple):
 
 
 class _Call(NamedTuple):
-    """The arguments twice: as they were given, for the library's own call, and as four-dimensional scores and values."""
+    """The arguments twice: as given, for the library's own call, and as four-dimensional scores and values."""
 
     query: Tensor
     key: Tensor
@@ -85,7 +85,8 @@ def attention(
         `F.scaled_dot_product_attention` on the same tensors, with and without capture.
     capture: which columns of the attention to keep, after weighting and before dropout.
 
-    A row that sees no key, or whose every visible key has weight 0, gives output 0 and columns 0; `dead_rows` names them.
+    A row that sees no key, or whose every visible key has weight 0, gives output 0 and columns 0; `dead_rows` names
+    such rows.
     Nothing here waits for the device. Nothing of size query x key is built unless the keys are few (`explain_kernel`).
 
     Raises WeightingError and CaptureError for weights and columns that do not fit these tensors, ValueError for tensors
@@ -101,7 +102,8 @@ def attention(
     if torch.is_autocast_enabled(device):
         # Autocast would cast the library's call, but neither the fused operators nor the float32 logits of the columns.
         dtype = torch.get_autocast_dtype(device)
-        query, key, value, mask = (_autocast(tensor, dtype) for tensor in (query, key, value, mask))
+        query, key, value = (_autocast(tensor, dtype) for tensor in (query, key, value))
+        mask = None if mask is None else _autocast(mask, dtype)
         with torch.autocast(device, enabled=False):
             return _run(_call(query, key, value, mask, is_causal, scale, enable_gqa, key_weights, capture, dropout_p))
     return _run(_call(query, key, value, mask, is_causal, scale, enable_gqa, key_weights, capture, dropout_p))
@@ -124,7 +126,8 @@ def explain_kernel(
     device = query.device.type
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
-        query, key, value, mask = (_autocast(tensor, dtype) for tensor in (query, key, value, mask))
+        query, key, value = (_autocast(tensor, dtype) for tensor in (query, key, value))
+        mask = None if mask is None else _autocast(mask, dtype)
     return _call(query, key, value, mask, is_causal, scale, enable_gqa, key_weights, capture, dropout_p).explain()
 
 
@@ -171,7 +174,7 @@ def _call(
     q, k, v = _broadcast(q, k, v, gqa)
     if m is not None:
         m = m[(None,) * (2 - m.ndim)] if m.ndim < 2 else m.unsqueeze(0) if m.ndim == 3 else m
-    scores = Scores(q, k, m, is_causal, query.shape[-1] ** -0.5 if scale is None else scale)
+    scores = Scores(q, k, m, query.shape[-1] ** -0.5 if scale is None else scale, causal if is_causal else None)
     weights = None if weights is None or weights.neutral else weights
     _check(scores, weights, capture)
     return _Call(query, key, value, mask, is_causal, scale, gqa, dropout_p, scores, v, weights, capture)
@@ -204,11 +207,9 @@ def _check(scores: Scores, weights: KeyWeights | None, capture: Columns | None) 
         raise CaptureError("the buffer `into` must not require gradients: it is added to in place")
 
 
-def _autocast(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+def _autocast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     """The tensor as autocast's lower-precision list casts it: floating point, but not float64."""
-    if tensor is None or not tensor.is_floating_point() or tensor.dtype == torch.float64:
-        return tensor
-    return tensor.to(dtype)
+    return tensor.to(dtype) if tensor.is_floating_point() and tensor.dtype != torch.float64 else tensor
 
 
 def _as_given(output: Tensor, call: _Call) -> Tensor:

@@ -8,12 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from promptattn.core.logits import Scores, column_logits, matmul, select_heads, select_rows, working_dtype
+from promptattn.core.logits import Scores, matmul, select_heads, select_rows, working_dtype
 from promptattn.core.softmax import mass
 from promptattn.core.weights import KeyWeights
 from promptattn.errors import CaptureError
 
-__all__ = ["Columns", "columns_from_lse", "columns_from_mass"]
+__all__ = ["Columns", "columns_from_lse", "deliver_columns", "select_columns"]
 
 # Heads are taken in groups whose working set stays about this large: it bounds the memory and fits the caches.
 _CHUNK_BYTES = 16 * 2**20
@@ -53,7 +53,8 @@ class Columns:
             return
         if self.groups.shape[-1] != self.index.shape[0] or self.groups.ndim not in (1, 2):
             raise CaptureError(
-                f"groups for {self.index.shape[0]} columns must have shape [C] or [rows, C]; got {list(self.groups.shape)}"
+                f"groups for {self.index.shape[0]} columns must have shape [C] or [rows, C]; "
+                f"got {list(self.groups.shape)}"
             )
         if self.n_groups is None:
             # Frozen only for its users: here the dataclass is still being built.
@@ -63,9 +64,9 @@ class Columns:
 def columns_from_lse(scores: Scores, lse: Tensor, capture: Columns, weights: KeyWeights | None = None) -> Tensor:
     """Columns of the softmax from its normaliser: `P_ic = |w_ic| exp(s_ic - lse_i)`.
 
-    lse: float32 `[batch, head, query]`, the log of the sum over all keys of `|w| e^s`; `+inf` in rows that see no key.
-    Returns float32 `[rows, query, C or G]` ("mean") or `[rows, head, query, C or G]` ("none"), values in [0, 1]; float64
-    for float64 inputs. With `into` that buffer is returned.
+    lse: float32 `[batch, head, query]`, the log of the sum over all keys of `|w| e^s`; +inf in rows that see no key.
+    Returns float32 `[rows, query, C or G]` ("mean") or `[rows, head, query, C or G]` ("none"), values in [0, 1];
+    float64 for float64 inputs. With `into` that buffer is returned.
     """
     if capture.into is not None:
         with torch.no_grad():
@@ -74,45 +75,54 @@ def columns_from_lse(scores: Scores, lse: Tensor, capture: Columns, weights: Key
 
 
 def _columns_from_lse(scores: Scores, lse: Tensor, capture: Columns, weights: KeyWeights | None) -> Tensor:
-    weight = None
-    if weights is not None:
-        weight = weights.at(capture.index, weights.expand(scores.query.shape[2], working_dtype(scores.query)))
-        weight = select_rows(
-            select_rows(weight, capture.batch_rows, 0, broadcast=True), capture.query_rows, 2, broadcast=True
-        )
-    scores = scores.rows(capture.batch_rows, capture.query_rows)
+    weight = None if weights is None else _captured_weight(scores, capture, weights)
+    scores = scores.keys(capture.index).batch(capture.batch_rows).rows(capture.query_rows)
     lse = select_rows(select_rows(lse, capture.batch_rows, 0), capture.query_rows, 2)
-    heads = capture.heads if capture.heads is not None else tuple(range(scores.query.shape[1]))
-    _check_heads(heads, scores.query.shape[1])
-    step = len(heads) if torch.is_grad_enabled() else _heads_at_once(scores, capture)
-
-    def some(chosen: tuple[int, ...]) -> Tensor:
-        logits = column_logits(scores.heads(chosen), capture.index)
-        return mass(logits, select_heads(lse, chosen), weight)
-
-    chunks = [heads[start : start + step] for start in range(0, len(heads), step)]
+    heads = _heads(capture, scores.query.shape[1])
+    step = len(heads) if torch.is_grad_enabled() else _heads_at_once(scores)
+    parts = (
+        mass(scores.heads(some).logits(), select_heads(lse, some), weight)
+        for some in (heads[start : start + step] for start in range(0, len(heads), step))
+    )
     if capture.reduce == "none":
-        result = torch.cat([some(chunk) for chunk in chunks], dim=1) if len(chunks) > 1 else some(chunks[0])
-    else:
-        result = some(chunks[0]).sum(dim=1)
-        for chunk in chunks[1:]:
-            result = result + some(chunk).sum(dim=1)
-        result = result / len(heads)
-    return _deliver(_group(result, capture), capture)
+        return _deliver(torch.cat(list(parts), dim=1), capture)
+    total = next(parts).sum(dim=1)
+    for part in parts:
+        total = total + part.sum(dim=1)
+    return _deliver(total / len(heads), capture)
 
 
-def columns_from_mass(probabilities: Tensor, capture: Columns) -> Tensor:
-    """Columns out of an explicit attention matrix `[batch, head, query, key]` (already weighted): select, mean, group."""
+def select_columns(probabilities: Tensor, capture: Columns) -> Tensor:
+    """The chosen columns and heads of explicit probabilities `[batch, head, query, key]`, for all the rows given."""
     if capture.into is not None:
         probabilities = probabilities.detach()
-    kept = select_rows(select_rows(probabilities, capture.batch_rows, 0), capture.query_rows, 2)
-    kept = kept.index_select(-1, capture.index)
-    if capture.heads is not None:
-        _check_heads(capture.heads, kept.shape[1])
-        kept = select_heads(kept, capture.heads)
-    if capture.reduce == "mean":
-        kept = kept.mean(dim=1)
-    return _deliver(_group(kept, capture), capture)
+    heads = _heads(capture, probabilities.shape[1])
+    kept = select_rows(probabilities, capture.batch_rows, 0).index_select(-1, capture.index)
+    kept = select_heads(kept, heads)
+    return kept.mean(dim=1) if capture.reduce == "mean" else kept
+
+
+def deliver_columns(columns: Tensor, capture: Columns) -> Tensor:
+    """Picks the query rows of `select_columns`' result, sums groups, and adds to the buffer if there is one."""
+    return _deliver(select_rows(columns, capture.query_rows, columns.ndim - 2), capture)
+
+
+def _captured_weight(scores: Scores, capture: Columns, weights: KeyWeights) -> Tensor:
+    """The weights of the captured keys in the captured rows, `[rows or 1, 1, query or 1, C]`."""
+    weight = weights.at(capture.index, weights.expand(scores.query.shape[2], working_dtype(scores.query)))
+    weight = select_rows(weight, capture.batch_rows, 0, broadcast=True)
+    return select_rows(weight, capture.query_rows, 2, broadcast=True)
+
+
+def _deliver(columns: Tensor, capture: Columns) -> Tensor:
+    columns = _group(columns, capture)
+    if capture.into is None:
+        return columns
+    if capture.into.shape != columns.shape:
+        raise CaptureError(
+            f"the buffer `into` has shape {list(capture.into.shape)}, but these columns have {list(columns.shape)}"
+        )
+    return capture.into.add_(columns)
 
 
 def _group(columns: Tensor, capture: Columns) -> Tensor:
@@ -129,23 +139,15 @@ def _group(columns: Tensor, capture: Columns) -> Tensor:
     return matmul(columns, member)
 
 
-def _deliver(columns: Tensor, capture: Columns) -> Tensor:
-    if capture.into is None:
-        return columns
-    if capture.into.shape != columns.shape:
-        raise CaptureError(
-            f"the buffer `into` has shape {list(capture.into.shape)}, but these columns have {list(columns.shape)}"
-        )
-    return capture.into.add_(columns)
-
-
-def _heads_at_once(scores: Scores, capture: Columns) -> int:
-    """How many heads' float32 queries and columns fit the chunk."""
-    batch, _, query, dim = scores.query.shape
-    per_head = 4 * batch * query * (dim + 2 * capture.index.shape[0])
-    return max(1, _CHUNK_BYTES // max(per_head, 1))
-
-
-def _check_heads(heads: tuple[int, ...], available: int) -> None:
+def _heads(capture: Columns, available: int) -> tuple[int, ...]:
+    heads = tuple(range(available)) if capture.heads is None else capture.heads
     if min(heads) < 0 or max(heads) >= available:
         raise CaptureError(f"heads {list(heads)} were asked for, but this attention has heads 0 to {available - 1}")
+    return heads
+
+
+def _heads_at_once(scores: Scores) -> int:
+    """How many heads' float32 queries and columns fit the chunk."""
+    batch, _, query, dim = scores.query.shape
+    per_head = 4 * batch * query * (dim + 2 * scores.key.shape[2])
+    return max(1, _CHUNK_BYTES // max(per_head, 1))

@@ -13,7 +13,7 @@ from promptattn.core.weights import KeyWeights
 
 __all__ = ["DENSE_KEYS", "Explanation", "choose"]
 
-# Up to this many keys explicit logits cost little beside the projections around them, and nothing of size query x query.
+# Up to this many keys explicit logits cost little beside the projections around them.
 DENSE_KEYS = 128
 
 

@@ -41,7 +41,7 @@ class Kernel:
     head_limit: int = 2**16
 
 
-# --- CPU ---------------------------------------------------------------------------------------------------------------
+# --- CPU ------------------------------------------------------------------------------------------
 
 
 def _cpu_forward(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, is_causal: bool, scale: float | None) -> Any:
@@ -60,7 +60,7 @@ def _cpu_backward(
     )
 
 
-# --- CUDA --------------------------------------------------------------------------------------------------------------
+# --- CUDA -----------------------------------------------------------------------------------------
 
 
 def _flash_forward(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, is_causal: bool, scale: float | None) -> Any:
@@ -141,12 +141,20 @@ KERNELS = {
             "cuda-efficient", "cuda", SDPBackend.EFFICIENT_ATTENTION, _efficient_forward, _efficient_backward,
             head_multiple=8,
         ),
-        Kernel("cuda-cudnn", "cuda", SDPBackend.CUDNN_ATTENTION, _cudnn_forward, _cudnn_backward, head_multiple=8, head_limit=128),
+        Kernel(
+            "cuda-cudnn",
+            "cuda",
+            SDPBackend.CUDNN_ATTENTION,
+            _cudnn_forward,
+            _cudnn_backward,
+            head_multiple=8,
+            head_limit=128,
+        ),
     )
 }  # fmt: skip
 
 
-# --- choosing ----------------------------------------------------------------------------------------------------------
+# --- choosing -------------------------------------------------------------------------------------
 
 
 def chosen_by_sdpa(
@@ -199,7 +207,7 @@ def _choice_for(
     return int(torch._fused_sdp_choice(query, key, key, mask, 0.0, is_causal, enable_gqa=gqa))
 
 
-# --- running -----------------------------------------------------------------------------------------------------------
+# --- running --------------------------------------------------------------------------------------
 
 
 def additive_mask(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:

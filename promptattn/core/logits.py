@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["Scores", "column_logits", "matmul", "select_heads", "select_rows", "working_dtype"]
+__all__ = ["Scores", "causal", "masked", "matmul", "select_heads", "select_rows", "working_dtype"]
 
 
 class Scores(NamedTuple):
@@ -16,33 +17,52 @@ class Scores(NamedTuple):
 
     query: `[batch, head, query, dim]`; key: `[batch, key head, key, dim]`, where `head` is a multiple of `key head`.
     mask: None, bool (True = visible) or float (added), broadcastable to `[batch, head, query, key]`, 2 or 4 dimensions.
-    row_numbers: int64 `[query]`, for causality, when the query holds only some rows of a longer one; None means all.
+    visible: a rule that says from their numbers which keys a row sees, such as `causal`; None means all.
+    row_numbers, key_numbers: int64, the numbers that the rule sees; None means 0, 1, 2 ...
     """
 
     query: Tensor
     key: Tensor
     mask: Tensor | None
-    is_causal: bool
     scale: float
+    visible: Callable[[Tensor, Tensor], Tensor] | None = None
     row_numbers: Tensor | None = None
+    key_numbers: Tensor | None = None
+
+    @property
+    def is_causal(self) -> bool:
+        return self.visible is causal
 
     def detach(self) -> Scores:
         return self._replace(
             query=self.query.detach(), key=self.key.detach(), mask=None if self.mask is None else self.mask.detach()
         )
 
-    def rows(self, batch_rows: slice | Tensor | None, query_rows: slice | Tensor | None) -> Scores:
-        """The same scores for some batch rows and some query rows."""
-        query, key, mask, numbers = self.query, self.key, self.mask, self.row_numbers
-        if query_rows is not None and self.is_causal:
-            numbers = torch.arange(query.shape[2], device=query.device) if numbers is None else numbers
-            numbers = select_rows(numbers, query_rows, 0)
+    def rows(self, rows: slice | Tensor | None) -> Scores:
+        """The same scores for some query rows."""
+        if rows is None:
+            return self
+        mask, numbers = self.mask, self.row_numbers
+        if self.visible is not None:
+            numbers = torch.arange(self.query.shape[2], device=self.query.device) if numbers is None else numbers
+            numbers = select_rows(numbers, rows, 0)
         if mask is not None:
-            mask = select_rows(mask, query_rows, mask.ndim - 2, broadcast=True)
-            mask = select_rows(mask, batch_rows, 0, broadcast=True) if mask.ndim == 4 else mask
-        query = select_rows(select_rows(query, batch_rows, 0), query_rows, 2)
-        key = select_rows(key, batch_rows, 0)
-        return self._replace(query=query, key=key, mask=mask, row_numbers=numbers)
+            mask = select_rows(mask, rows, mask.ndim - 2, broadcast=True)
+        return self._replace(query=select_rows(self.query, rows, 2), mask=mask, row_numbers=numbers)
+
+    def batch(self, rows: slice | Tensor | None) -> Scores:
+        """The same scores for some rows of the batch."""
+        mask = self.mask
+        if mask is not None and mask.ndim == 4:
+            mask = select_rows(mask, rows, 0, broadcast=True)
+        return self._replace(query=select_rows(self.query, rows, 0), key=select_rows(self.key, rows, 0), mask=mask)
+
+    def keys(self, index: Tensor) -> Scores:
+        """The same scores for the keys `index`, int64 `[C]`."""
+        mask, numbers = self.mask, index if self.key_numbers is None else self.key_numbers[index]
+        if mask is not None and mask.shape[-1] != 1:
+            mask = mask.index_select(-1, index)
+        return self._replace(key=self.key.index_select(2, index), mask=mask, key_numbers=numbers)
 
     def heads(self, heads: tuple[int, ...]) -> Scores:
         """The same scores for some of the query's heads, with one key head for each."""
@@ -50,36 +70,38 @@ class Scores(NamedTuple):
         mask = self.mask
         if mask is not None and mask.ndim == 4 and mask.shape[1] > 1:
             mask = select_heads(mask, heads)
-        return self._replace(
-            query=select_heads(self.query, heads),
-            key=select_heads(self.key, tuple(head // group for head in heads)),
-            mask=mask,
-        )
+        key = select_heads(self.key, tuple(head // group for head in heads))
+        return self._replace(query=select_heads(self.query, heads), key=key, mask=mask)
+
+    def logits(self) -> Tensor:
+        """`s_ij` as `[batch, head, query, key]`, float32 (float64 for float64 inputs), -inf where a key is hidden."""
+        query, dtype = self.query, working_dtype(self.query)
+        key = self.key.repeat_interleave(query.shape[1] // self.key.shape[1], dim=1)
+        fine = query.dtype != torch.bfloat16
+        logits = matmul(query.to(dtype), key.to(dtype).transpose(-1, -2), fine=fine) * self.scale
+        if self.mask is not None:
+            logits = masked(logits, self.mask)
+        if self.visible is not None:
+            rows, keys = self.row_numbers, self.key_numbers
+            rows = torch.arange(query.shape[2], device=query.device) if rows is None else rows
+            keys = torch.arange(key.shape[2], device=query.device) if keys is None else keys
+            logits = logits.masked_fill(~self.visible(rows[:, None], keys[None, :]), -math.inf)
+        return logits
+
+
+def masked(logits: Tensor, mask: Tensor) -> Tensor:
+    """The logits under a mask: bool hides where it is False, float is added."""
+    return logits.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else logits + mask.to(logits.dtype)
+
+
+def causal(rows: Tensor, keys: Tensor) -> Tensor:
+    """Row i sees the keys 0 to i, counted from the top left as `F.scaled_dot_product_attention` does."""
+    return keys <= rows
 
 
 def working_dtype(tensor: Tensor) -> torch.dtype:
     """float64 for float64, float32 for everything else: bfloat16 logits are off by 3e-2 relative."""
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32
-
-
-def column_logits(scores: Scores, index: Tensor | None) -> Tensor:
-    """The scores of the keys `index` (int64 `[C]`; None for all): `[batch, head, query, C]`, -inf where hidden."""
-    dtype = working_dtype(scores.query)
-    key = scores.key if index is None else scores.key.index_select(2, index)
-    query = scores.query
-    group = query.shape[1] // key.shape[1]
-    if group > 1:
-        key = key.repeat_interleave(group, dim=1)
-    fine = query.dtype != torch.bfloat16
-    logits = matmul(query.to(dtype), key.to(dtype).transpose(-1, -2), fine=fine) * scores.scale
-    if scores.mask is not None:
-        mask = scores.mask if index is None or scores.mask.shape[-1] == 1 else scores.mask.index_select(-1, index)
-        logits = logits.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else logits + mask.to(dtype)
-    if scores.is_causal:
-        keys = torch.arange(scores.key.shape[2], device=query.device) if index is None else index
-        rows = torch.arange(query.shape[2], device=query.device) if scores.row_numbers is None else scores.row_numbers
-        logits = logits.masked_fill(keys[None, :] > rows[:, None], -math.inf)
-    return logits
 
 
 def matmul(left: Tensor, right: Tensor, *, fine: bool = True) -> Tensor:

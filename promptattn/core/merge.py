@@ -14,13 +14,13 @@ import math
 import torch
 from torch import Tensor
 
+from promptattn.core.explicit import row_chunks
 from promptattn.core.kernels import Kernel, ready, run_with_lse
-from promptattn.core.logits import Scores, column_logits, working_dtype
-from promptattn.core.rows import row_chunks
+from promptattn.core.logits import Scores, working_dtype
 from promptattn.core.softmax import mass, weigh
 from promptattn.core.weights import KeyWeights
 
-__all__ = ["correct", "merge", "without_keys"]
+__all__ = ["correct", "join", "merge"]
 
 # A score this low has exponential 0 beside any other, and still leaves float32 room for the score itself.
 _HIDE = 1e6
@@ -28,14 +28,24 @@ _HIDE = 1e6
 
 def merge(kernel: Kernel, scores: Scores, value: Tensor, weights: KeyWeights) -> tuple[Tensor, Tensor]:
     """Output `[batch, head, query, dim]` and lse' `[batch, head, query]` of the weighted attention."""
-    query = scores.query
     rest, rest_lse = _kernel_without(kernel, scores, value, weights.index)
+    return join(scores, value, weights, rest, rest_lse)
+
+
+def join(scores: Scores, value: Tensor, weights: KeyWeights, rest: Tensor, rest_lse: Tensor) -> tuple[Tensor, Tensor]:
+    """Joins the weighted keys to an attention `rest` over all the others.
+
+    rest: `[batch, head, query, dim]`; rest_lse: `[batch, head, query]`, +inf in rows that see none of the others.
+    Returns the output in the query's dtype, and lse'.
+    """
+    query, watched = scores.query, scores.keys(weights.index)
     value_j = _values_of(value, weights.index, query)
     weight = weights.expand(query.shape[2], working_dtype(query))
+    outside = torch.where(rest_lse == math.inf, -math.inf, rest_lse)
     outputs, normalisers = [], []
-    for rows in row_chunks(0, query.shape[2], _bytes_per_row(scores, value, weights)):
-        logits = column_logits(scores.rows(None, rows), weights.index)
-        part = weigh(logits, weight if weight.shape[2] == 1 else weight[:, :, rows], outside=rest_lse[:, :, rows])
+    for rows in row_chunks(0, query.shape[2], _bytes_per_row(watched, value)):
+        w = weight if weight.shape[2] == 1 else weight[:, :, rows]
+        part = weigh(watched.rows(rows).logits(), w, outside[:, :, rows])
         assert part.rest is not None
         outputs.append((part.rest[..., None] * rest[:, :, rows] + part.signed @ value_j).to(query.dtype))
         normalisers.append(part.lse)
@@ -43,8 +53,11 @@ def merge(kernel: Kernel, scores: Scores, value: Tensor, weights: KeyWeights) ->
 
 
 def correct(kernel: Kernel, scores: Scores, value: Tensor, weights: KeyWeights) -> tuple[Tensor, Tensor]:
-    """The same as `merge`, for weights that the host knows to be at least `SAFE_FLOOR`; other rows stay as they were."""
-    query = scores.query
+    """The same as `merge`, where the host knows every |weight| to be at least `SAFE_FLOOR`.
+
+    Rows outside `weights.query_rows`, where that is a slice, keep the kernel's output bit for bit.
+    """
+    query, watched = scores.query, scores.keys(weights.index)
     output, lse = run_with_lse(kernel, *ready(query, scores.key, value), scores.mask, scores.is_causal, scores.scale)
     output = output[..., : value.shape[-1]]
     value_j = _values_of(value, weights.index, query)
@@ -53,8 +66,8 @@ def correct(kernel: Kernel, scores: Scores, value: Tensor, weights: KeyWeights) 
     start, stop = weights.query_rows.indices(length)[:2] if isinstance(weights.query_rows, slice) else (0, length)
     stop = max(start, stop)
     outputs, normalisers = [output[:, :, :start]], [lse[:, :, :start]]
-    for rows in row_chunks(start, stop, _bytes_per_row(scores, value, weights)):
-        share = mass(column_logits(scores.rows(None, rows), weights.index), lse[:, :, rows])
+    for rows in row_chunks(start, stop, _bytes_per_row(watched, value)):
+        share = mass(watched.rows(rows).logits(), lse[:, :, rows])
         w = weight if weight.shape[2] == 1 else weight[:, :, rows]
         total = 1 + ((w.abs() - 1) * share).sum(dim=-1)
         changed = output[:, :, rows] + ((w - 1) * share) @ value_j
@@ -65,7 +78,7 @@ def correct(kernel: Kernel, scores: Scores, value: Tensor, weights: KeyWeights) 
     return torch.cat(outputs, dim=2), torch.cat(normalisers, dim=2)
 
 
-def without_keys(index: Tensor, length: int) -> Tensor:
+def _without_keys(index: Tensor, length: int) -> Tensor:
     """The keys that are not in `index`, ascending: int64 `[length - J]`.
 
     A stable sort of the membership keeps the shape known beforehand, where `nonzero` would wait for the device.
@@ -75,16 +88,16 @@ def without_keys(index: Tensor, length: int) -> Tensor:
 
 
 def _kernel_without(kernel: Kernel, scores: Scores, value: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-    """The kernel over the keys outside `index`; lse is -inf where none of them is visible."""
+    """The kernel over the keys outside `index`; lse is +inf where none of them is visible."""
     if scores.is_causal:
         return _kernel_hiding(kernel, scores, value, index)
-    kept = without_keys(index, scores.key.shape[2])
+    kept = _without_keys(index, scores.key.shape[2])
     mask = scores.mask
     if mask is not None and mask.shape[-1] != 1:
         mask = mask.index_select(-1, kept)
     key, kept_value = scores.key.index_select(2, kept), value.index_select(2, kept)
     output, lse = run_with_lse(kernel, *ready(scores.query, key, kept_value), mask, False, scores.scale)
-    return output[..., : value.shape[-1]], torch.where(lse == math.inf, -math.inf, lse)
+    return output[..., : value.shape[-1]], lse
 
 
 def _kernel_hiding(kernel: Kernel, scores: Scores, value: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -100,7 +113,7 @@ def _kernel_hiding(kernel: Kernel, scores: Scores, value: Tensor, index: Tensor)
     key = torch.cat([key, channel[:, None].expand(*key.shape[:-1], 1)], dim=-1)
     query = torch.cat([query, query.new_full((1,), height).expand(*query.shape[:-1], 1)], dim=-1)
     output, lse = run_with_lse(kernel, *ready(query, key, value_), None, True, scores.scale)
-    return output[..., : value.shape[-1]], lse.masked_fill(lse < -_HIDE / 2, -math.inf)
+    return output[..., : value.shape[-1]], lse.masked_fill(lse < -_HIDE / 2, math.inf)
 
 
 def _values_of(value: Tensor, index: Tensor, query: Tensor) -> Tensor:
@@ -109,6 +122,6 @@ def _values_of(value: Tensor, index: Tensor, query: Tensor) -> Tensor:
     return picked.repeat_interleave(query.shape[1] // value.shape[1], dim=1)
 
 
-def _bytes_per_row(scores: Scores, value: Tensor, weights: KeyWeights) -> int:
-    width = scores.query.shape[-1] + 2 * value.shape[-1] + 4 * weights.index.shape[0]
-    return 4 * scores.query.shape[0] * scores.query.shape[1] * width
+def _bytes_per_row(watched: Scores, value: Tensor) -> int:
+    width = watched.query.shape[-1] + 2 * value.shape[-1] + 4 * watched.key.shape[2]
+    return 4 * watched.query.shape[0] * watched.query.shape[1] * width

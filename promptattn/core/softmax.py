@@ -2,7 +2,7 @@
 
     p_j = |w_j| e^{s_j} / sum_j' |w_j'| e^{s_j'}          o = sum_j sign(w_j) p_j v_j
 
-Every kind of attention that has its logits at hand (dense, additive, sparse, and the few keys J of the merge) comes here.
+Every attention that has its logits at hand comes here: dense, additive, sparse, and the few keys J of the merge.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def weigh(logits: Tensor, weight: Tensor | None = None, outside: Tensor | None =
 
     logits: `[..., K]` float32 or float64, -inf where a key is hidden.
     weight: broadcastable to the logits; None means all 1.
-    outside: `[...]`, the log of `sum e^s` over further, unweighted keys that take part in the normaliser; -inf for none.
+    outside: `[...]`, the log of `sum e^s` over further, unweighted keys that share the normaliser; -inf for none.
 
     Exact for every weight, continuous through 0, and differentiable there: the weights enter as factors, never as a
     logarithm that the gradient passes through. A row that sees no key gets zeros, not NaN.
@@ -59,14 +59,13 @@ def weigh(logits: Tensor, weight: Tensor | None = None, outside: Tensor | None =
     total = numerator.sum(dim=-1)
     rest = None if outside is None else (outside - top).exp()
     total = total if rest is None else total + rest
-    dead = total == 0
-    safe = torch.where(dead, torch.ones_like(total), total)
-    lse = torch.where(dead, math.inf, top + safe.log())
+    # Divided by infinity, a row without visible keys gives 0 for values and gradients alike.
+    total = total.masked_fill(total == 0, math.inf)
     return Weighted(
-        mass=numerator / safe[..., None],
-        signed=signed / safe[..., None],
-        rest=None if rest is None else rest / safe,
-        lse=lse,
+        mass=numerator / total[..., None],
+        signed=signed / total[..., None],
+        rest=None if rest is None else rest / total,
+        lse=top + total.log(),
     )
 
 

@@ -14,20 +14,20 @@ from promptattn.errors import WeightingError
 
 __all__ = ["SAFE_FLOOR", "KeyWeights"]
 
-# The correction path divides by at least min(|w|, 1), so it multiplies the kernel's rounding error by at most 1 / floor:
-# with one half that is one bit. Below it the merge path, which has no such factor, takes over.
+# The correction path divides by at least min(|w|, 1), so it multiplies the kernel's rounding error by at most
+# 1 / floor: with one half that is one bit. Below it the merge path, which has no such factor, takes over.
 SAFE_FLOOR = 0.5
 
 
 @dataclass(frozen=True)
 class KeyWeights:
-    """Odds multipliers for a few keys: `p_ij = |w_ij| e^{s_ij} / sum_j' |w_ij'| e^{s_ij'}`, and the sign goes to the value.
+    """Odds multipliers for a few keys: `p_ij = |w_ij| e^{s_ij} / sum_j' |w_ij'| e^{s_ij'}`; the sign goes to the value.
 
     1 leaves a key alone, 0 deletes it, 2 counts it twice, -w gives it the mass of w and flips its value's sign.
     Keys that are not listed keep weight 1.
 
-    index: int64 `[J]`, the keys to weigh, each at most once (a key listed twice has no meaning and is not checked on the
-        device; `of` checks it).
+    index: int64 `[J]`, the keys to weigh, each at most once (only `of` checks that: here it would mean waiting for
+        the device).
     weight: real `[J]`, `[batch, J]` or `[batch, query, J]` (where `query` is the number of rows the weights apply to);
         finite, any sign, 0 included. Gradients flow back to it.
     query_rows: the query rows that the weights apply to: a slice with step 1, an int64 tensor of row numbers, or a bool
@@ -98,9 +98,9 @@ class KeyWeights:
         return self.floor is not None and self.floor >= SAFE_FLOOR
 
     def expand(self, query_length: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """The weights for every query row: `[batch or 1, 1, query or 1, J]`, ready to meet `[batch, head, query, J]`."""
+        """The weights for every query row: `[batch or 1, 1, query or 1, J]`, to meet `[batch, head, query, J]`."""
         weight = self.weight.to(dtype)
-        weight = weight[(None,) * (3 - weight.ndim)] if weight.ndim == 1 else weight
+        weight = weight[None, None] if weight.ndim == 1 else weight
         weight = weight.unsqueeze(1) if weight.ndim == 2 else weight
         rows = self.query_rows
         if rows is None:
@@ -121,7 +121,7 @@ class KeyWeights:
         return weight.unsqueeze(1)
 
     def at(self, keys: Tensor, weight: Tensor) -> Tensor:
-        """The weights of other keys, `[..., C]` for int64 keys `[C]`, given `weight` from `expand`: 1 where not listed."""
+        """The weights of other keys, `[..., C]` for int64 keys `[C]`, from `expand`'s result: 1 where not listed."""
         same = keys[:, None] == self.index[None, :]
         picked = weight.index_select(-1, same.to(torch.int8).argmax(dim=1))
         return torch.where(same.any(dim=1), picked, torch.ones_like(picked))

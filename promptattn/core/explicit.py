@@ -1,0 +1,97 @@
+"""Attention from explicit logits, a block of query rows at a time.
+
+For short keys, for scores that are no dot product, and where no fused kernel serves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+from torch.nn.functional import dropout
+
+from promptattn.core.columns import Columns, deliver_columns, select_columns
+from promptattn.core.logits import Scores, working_dtype
+from promptattn.core.softmax import weigh
+from promptattn.core.weights import KeyWeights
+
+__all__ = ["attend_explicitly", "dense_attention", "dense_columns", "row_chunks"]
+
+_CHUNK_BYTES = 64 * 2**20
+
+
+def row_chunks(start: int, stop: int, bytes_per_row: int) -> Iterator[slice]:
+    """Slices that cover the rows from `start` to `stop`, each with about 64 MiB of intermediate results at most.
+
+    With gradients on there is one slice only: autograd would keep every piece's intermediate results anyway.
+    """
+    step = max(1, stop - start if torch.is_grad_enabled() else _CHUNK_BYTES // max(bytes_per_row, 1))
+    for first in range(start, stop, step):
+        yield slice(first, min(first + step, stop))
+
+
+def attend_explicitly(
+    logits_of: Callable[[slice], Tensor],
+    value: Tensor,
+    *,
+    length: int,
+    bytes_per_row: int,
+    weights: KeyWeights | None = None,
+    capture: Columns | None = None,
+    dropout_p: float = 0.0,
+) -> tuple[Tensor, Tensor | None]:
+    """Weigh, sum and watch, given the logits of any slice of the `length` query rows.
+
+    logits_of: returns `[batch, head, rows, key]` in float32 or float64, -inf where a key is hidden.
+    value: `[batch, head, key, dim]` in the same dtype.
+    Returns the output `[batch, head, query, dim]` in that dtype, and the captured columns.
+    """
+    weight = None if weights is None else _full_weight(weights, length, value)
+    outputs, columns = [], []
+    for rows in row_chunks(0, length, bytes_per_row):
+        w = weight if weight is None or weight.shape[2] == 1 else weight[:, :, rows]
+        part = weigh(logits_of(rows), w)
+        outputs.append((dropout(part.signed, dropout_p) if dropout_p else part.signed) @ value)
+        if capture is not None:
+            columns.append(select_columns(part.mass, capture))
+    output = torch.cat(outputs, dim=2)
+    return output, None if capture is None else deliver_columns(torch.cat(columns, dim=-2), capture)
+
+
+def dense_attention(
+    scores: Scores, value: Tensor, weights: KeyWeights | None, capture: Columns | None, dropout_p: float = 0.0
+) -> tuple[Tensor, Tensor | None]:
+    """Scaled dot product attention from explicit logits; the output comes in the query's dtype."""
+    query = scores.query
+    value = value.to(working_dtype(query)).repeat_interleave(query.shape[1] // value.shape[1], dim=1)
+    output, columns = attend_explicitly(
+        lambda rows: scores.rows(rows).logits(),
+        value,
+        length=query.shape[2],
+        bytes_per_row=_bytes_per_row(scores),
+        weights=weights,
+        capture=capture,
+        dropout_p=dropout_p,
+    )
+    return output.to(query.dtype), columns
+
+
+def dense_columns(scores: Scores, capture: Columns) -> Tensor:
+    """The captured columns of the unweighted attention, without its output."""
+    columns = [
+        select_columns(weigh(scores.rows(rows).logits()).mass, capture)
+        for rows in row_chunks(0, scores.query.shape[2], _bytes_per_row(scores))
+    ]
+    return deliver_columns(torch.cat(columns, dim=-2), capture)
+
+
+def _full_weight(weights: KeyWeights, length: int, value: Tensor) -> Tensor:
+    """The weights of all keys, `[batch or 1, 1, query or 1, key]`."""
+    few = weights.expand(length, value.dtype)
+    return few.new_ones(*few.shape[:-1], value.shape[2]).index_copy(-1, weights.index, few)
+
+
+def _bytes_per_row(scores: Scores) -> int:
+    # Logits, their exponentials and the probabilities are alive at once.
+    return 3 * 4 * scores.query.shape[0] * scores.query.shape[1] * scores.key.shape[2]
