@@ -1,17 +1,32 @@
 """From a prompt as typed to spans with weights, and from those to tokens with weights. Pure Python plus a tokenizer."""
 
+from promptattn.prompt.chunks import Chunk, Slot
 from promptattn.prompt.diagnostics import Diagnostic
+from promptattn.prompt.encoder_plan import EncoderPlan, plan_tokens
 from promptattn.prompt.nodes import Alternate, And, Break, Node, Prompt, Schedule, Span
 from promptattn.prompt.parsing import parse
+from promptattn.prompt.planning import TokenPlan, plan
+from promptattn.prompt.tokens import TextToken, Token
+from promptattn.prompt.words import Word, find
 
 __all__ = [
     "Alternate",
     "And",
     "Break",
+    "Chunk",
     "Diagnostic",
+    "EncoderPlan",
     "Node",
     "Prompt",
     "Schedule",
+    "Slot",
     "Span",
+    "TextToken",
+    "Token",
+    "TokenPlan",
+    "Word",
+    "find",
     "parse",
+    "plan",
+    "plan_tokens",
 ]

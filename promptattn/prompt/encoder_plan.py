@@ -1,0 +1,178 @@
+"""One text encoder's reading of a prompt: ids, weight per token, words, chunks, and what does not fit."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from promptattn.errors import ConfigError
+from promptattn.prompt.chunks import Chunk, Slot, fill_windows, frame_chunk, part_at_breaks
+from promptattn.prompt.diagnostics import Diagnostic
+from promptattn.prompt.findings import find_in_tokens
+from promptattn.prompt.nodes import Prompt
+from promptattn.prompt.tokens import RawToken, TextToken, Token, Tokenizer, display, encode, window_of
+from promptattn.prompt.weights import SpanWeights
+from promptattn.prompt.words import Word, find, fold, split_words
+
+__all__ = ["EncoderPlan", "plan_tokens"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderPlan:
+    """How one text encoder reads a prompt.
+
+    `window` is the length of a chunk, start and end included. `tokens` are those that the encoder reads, `lost` those
+    that it cannot take, `words` all words and runs of punctuation of the clean text, `cut` the words among them that
+    lost a token. The text embedding has `window` rows per chunk, one after the other; `slots` says what each holds.
+    `diagnostics` are those about tokens; the prompt has its own.
+    """
+
+    name: str
+    window: int
+    prompt: Prompt
+    tokens: tuple[Token, ...]
+    lost: tuple[TextToken, ...]
+    words: tuple[Word, ...]
+    chunks: tuple[Chunk, ...]
+    empty_chunk: Chunk = field(repr=False)
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+    @cached_property
+    def slots(self) -> tuple[Slot, ...]:
+        """What each row of the text embedding holds: row `chunk * window + i`."""
+        return tuple(slot for chunk in self.chunks for slot in chunk.slots)
+
+    @property
+    def cut(self) -> tuple[Word, ...]:
+        """The words that do not fit into the encoder, or not whole."""
+        indices = {token.word for token in self.lost if token.word is not None}
+        return tuple(self.words[index] for index in sorted(indices))
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether any token that the encoder reads has a weight other than 1."""
+        return any(token.weight != 1.0 for token in self.tokens)
+
+    def padded(self, chunks: int) -> "EncoderPlan":
+        """The same plan with empty chunks (start, end, padding) appended until there are `chunks` of them.
+
+        Raises `ConfigError` where the prompt already takes more.
+        """
+        missing = chunks - len(self.chunks)
+        if missing < 0:
+            raise ConfigError(f"{self.name}: a prompt of {len(self.chunks)} chunks cannot be put into {chunks}")
+        return replace(self, chunks=self.chunks + (self.empty_chunk,) * missing)
+
+    def find(self, phrase: str, occurrence: int = 0) -> tuple[Word, ...]:
+        """The words of the given occurrence (from 0) of a word or phrase; raises `CaptureError` on a miss."""
+        return find(self.words, phrase, occurrence)
+
+
+def plan_tokens(
+    prompt: Prompt, tokenizer: Tokenizer, *, name: str, can_chunk: bool = True, window: int | None = None
+) -> EncoderPlan:
+    """Tokenise the clean text of `prompt` once and place its weights, words and chunks.
+
+    The ids of a chunk are those of the tokenizer's own call with `padding="max_length", truncation=True` on the
+    unweighted text. Where the encoder cannot take several chunks (`can_chunk` False), the tokens beyond one window are
+    in `.lost`, their words in `.cut`, and a diagnostic names them. `window` overrides what the tokenizer says.
+
+    Raises `UnsupportedModelError` for a tokenizer without character offsets, window or padding token, `ConfigError`
+    for a window that leaves no room for text.
+    """
+    window = window_of(tokenizer, name) if window is None else window
+    raw, frame = encode(tokenizer, prompt.text, name)
+    capacity = window - len(frame.before) - len(frame.after)
+    if capacity < 1:
+        raise ConfigError(f"{name}: a window of {window} tokens leaves no room for text beside its start and end")
+    kept, lost = (raw, []) if can_chunk else _truncated(raw, capacity, tokenizer.truncation_side)
+    tokens, words = _read(prompt, tokenizer, kept, lost)
+    inside = _windows(prompt, tokens[: len(kept)], tokenizer, capacity) if can_chunk else [range(len(kept))]
+    ids, weights = [token.id for token in tokens], [token.weight for token in tokens]
+    chunks = tuple(frame_chunk(ids, weights, members, frame, window) for members in inside)
+    findings = find_in_tokens(prompt, tokenizer, name, tokens, words, len(kept), inside, frame, can_chunk)
+    return EncoderPlan(
+        name=name,
+        window=window,
+        prompt=prompt,
+        tokens=_placed(tokens, chunks, window),
+        lost=tuple(tokens[len(kept) :]),
+        words=words,
+        chunks=chunks,
+        empty_chunk=frame_chunk((), (), range(0), frame, window),
+        diagnostics=tuple(findings),
+    )
+
+
+def _truncated(raw: list[RawToken], capacity: int, side: str) -> tuple[list[RawToken], list[RawToken]]:
+    """The tokens that the tokenizer's own truncation keeps, and the others."""
+    spare = max(0, len(raw) - capacity)
+    return (raw[spare:], raw[:spare]) if side == "left" else (raw[: len(raw) - spare], raw[len(raw) - spare :])
+
+
+def _read(
+    prompt: Prompt, tokenizer: Tokenizer, kept: list[RawToken], lost: list[RawToken]
+) -> tuple[list[TextToken], tuple[Word, ...]]:
+    """The tokens, those kept first, with their weights and words, and the words with the tokens kept."""
+    text, weights = prompt.text, SpanWeights(prompt)
+    pieces = list(split_words(text))
+    starts = [start for start, _, _ in pieces]
+    shown: dict[tuple[int, str], str] = {}
+    tokens: list[TextToken] = []
+    for index, token in enumerate([*kept, *lost]):
+        key = (token.id, text[token.start : token.end])
+        if key not in shown:
+            shown[key] = display(tokenizer, token, text)
+        word = _word_of(token, pieces, starts)
+        weight = weights.of(token.start, token.end)
+        tokens.append(TextToken(index, token.id, shown[key], token.start, token.end, weight, word))
+    members: list[list[int]] = [[] for _ in pieces]
+    for member in tokens[: len(kept)]:
+        if member.word is not None:
+            members[member.word].append(member.index)
+    return tokens, _words(text, pieces, members, weights)
+
+
+def _word_of(token: RawToken, pieces: Sequence[tuple[int, int, bool]], starts: Sequence[int]) -> int | None:
+    """The word that holds most of the token's characters; the first of equals."""
+    best, most = None, 0
+    for index in range(max(0, bisect_right(starts, token.start) - 1), len(pieces)):
+        start, end, _ = pieces[index]
+        if start >= token.end:
+            break
+        shared = min(end, token.end) - max(start, token.start)
+        if shared > most:
+            best, most = index, shared
+    return best
+
+
+def _words(
+    text: str, pieces: Sequence[tuple[int, int, bool]], members: Sequence[Sequence[int]], weights: SpanWeights
+) -> tuple[Word, ...]:
+    words: list[Word] = []
+    seen: dict[str, int] = {}
+    for index, (start, end, is_punctuation) in enumerate(pieces):
+        written, key = text[start:end], fold(text[start:end])
+        seen[key] = occurrence = seen.get(key, -1) + 1
+        weight = weights.of(start, end)
+        words.append(Word(index, written, start, end, occurrence, tuple(members[index]), weight, is_punctuation))
+    return tuple(words)
+
+
+def _windows(prompt: Prompt, tokens: Sequence[TextToken], tokenizer: Tokenizer, capacity: int) -> list[range]:
+    parts = part_at_breaks([token.start for token in tokens], prompt.breaks)
+    comma = encode(tokenizer, ",", "")[0]
+    identity = comma[0].id if len(comma) == 1 else None
+    is_comma = [token.id == identity and prompt.text[token.start : token.end] == "," for token in tokens]
+    return fill_windows(parts, [token.word for token in tokens], is_comma, capacity)
+
+
+def _placed(tokens: Sequence[TextToken], chunks: Sequence[Chunk], window: int) -> tuple[Token, ...]:
+    placed: list[Token] = []
+    for number, chunk in enumerate(chunks):
+        for row, slot in enumerate(chunk.slots):
+            if slot.token is not None:
+                t = tokens[slot.token]
+                place = number * window + row
+                placed.append(Token(t.index, t.id, t.text, t.start, t.end, t.weight, t.word, number, place))
+    return tuple(placed)

@@ -1,0 +1,121 @@
+"""Findings about tokens: weights that cannot act, words that are cut, text that the tokenizer does not know."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from promptattn.prompt.diagnostics import Diagnostic
+from promptattn.prompt.nodes import Prompt
+from promptattn.prompt.render import plain_decimal
+from promptattn.prompt.tokens import Frame, TextToken, Tokenizer
+from promptattn.prompt.weights import SpanWeights
+from promptattn.prompt.words import Word
+
+__all__ = ["find_in_tokens"]
+
+_SHOWN = 12  # words named in one message
+
+
+def find_in_tokens(
+    prompt: Prompt,
+    tokenizer: Tokenizer,
+    name: str,
+    tokens: Sequence[TextToken],
+    words: Sequence[Word],
+    kept: int,
+    windows: Sequence[range],
+    frame: Frame,
+    can_chunk: bool,
+) -> Iterator[Diagnostic]:
+    """Every finding about the tokens of one encoder; the first `kept` of them are read, the others are lost.
+
+    Positions are those of the text as the user wrote it.
+    """
+    yield from _straddling(prompt, tokens)
+    yield from _without_token(prompt, tokens, words)
+    yield from _unknown(prompt, tokenizer, tokens, frame)
+    yield from _all_zero(prompt, tokens)
+    if can_chunk:
+        yield from _split_words(prompt, tokens, words, windows)
+    else:
+        yield from _lost(prompt, name, tokens, words, kept)
+        if prompt.breaks:
+            place = prompt.locate(0, len(prompt.text))
+            yield Diagnostic(
+                "break-ignored", f"{name} reads one chunk only, so BREAK does nothing there", *place, "info"
+            )
+
+
+def _straddling(prompt: Prompt, tokens: Sequence[TextToken]) -> Iterator[Diagnostic]:
+    weights = SpanWeights(prompt)
+    for token in tokens:
+        held = weights.within(token.start, token.end)
+        if len(held) > 1:
+            text = prompt.text[token.start : token.end]
+            values = " and ".join(plain_decimal(weight) for weight in held)
+            message = f"{text!r} is one token across the weights {values}; it takes {plain_decimal(token.weight)}"
+            yield Diagnostic("straddling-token", message, *prompt.locate(token.start, token.end))
+
+
+def _without_token(prompt: Prompt, tokens: Sequence[TextToken], words: Sequence[Word]) -> Iterator[Diagnostic]:
+    """Visible text that no token stands for: it is not seen by the model, whatever its weight."""
+    covered = [False] * len(prompt.text)
+    for token in tokens:
+        covered[token.start : token.end] = [True] * (token.end - token.start)
+    for word in words:
+        if not any(covered[word.start : word.end]):
+            message = f"the tokenizer makes no token of {word.text!r}, so the model does not see it"
+            yield Diagnostic("no-token", message, *prompt.locate(word.start, word.end))
+    for span, (start, end) in zip(prompt.spans, prompt.ranges, strict=True):
+        if span.weight != 1.0 and not span.text.isspace() and not any(covered[start:end]):
+            message = f"weight {plain_decimal(span.weight)} cannot act: {_short(span.text)} makes no token of its own"
+            yield Diagnostic("weight-without-token", message, *prompt.locate(start, end))
+
+
+def _unknown(prompt: Prompt, tokenizer: Tokenizer, tokens: Sequence[TextToken], frame: Frame) -> Iterator[Diagnostic]:
+    marks = {*frame.before, *frame.after}
+    unknown = getattr(tokenizer, "unk_token_id", None)
+    for token in tokens:
+        text = prompt.text[token.start : token.end]
+        if token.id != unknown and token.id not in marks:
+            continue
+        if token.id in marks and text == tokenizer.convert_ids_to_tokens(token.id):
+            message = f"{text!r} is the tokenizer's own mark for the start or end of a prompt, and is read as one"
+            yield Diagnostic("special-token", message, *prompt.locate(token.start, token.end))
+        else:
+            message = f"the tokenizer does not know {text!r}; the model sees an unknown token there"
+            yield Diagnostic("unknown-text", message, *prompt.locate(token.start, token.end))
+
+
+def _all_zero(prompt: Prompt, tokens: Sequence[TextToken]) -> Iterator[Diagnostic]:
+    if tokens and all(token.weight == 0.0 for token in tokens):
+        message = "every word has weight 0, so nothing of the prompt is left to follow"
+        yield Diagnostic("all-zero", message, *prompt.locate(0, len(prompt.text)))
+
+
+def _split_words(
+    prompt: Prompt, tokens: Sequence[TextToken], words: Sequence[Word], windows: Sequence[range]
+) -> Iterator[Diagnostic]:
+    for left, right in pairwise(windows):
+        if left and right and tokens[left[-1]].word is not None and tokens[left[-1]].word == tokens[right[0]].word:
+            word = words[tokens[right[0]].word or 0]
+            message = f"{_short(word.text)} is longer than a chunk and is split between two"
+            yield Diagnostic("split-word", message, *prompt.locate(word.start, word.end))
+
+
+def _lost(
+    prompt: Prompt, name: str, tokens: Sequence[TextToken], words: Sequence[Word], kept: int
+) -> Iterator[Diagnostic]:
+    lost = tokens[kept:]
+    if not lost:
+        return
+    cut = [words[index].text for index in sorted({token.word for token in lost if token.word is not None})]
+    more = f" and {len(cut) - _SHOWN} more" if len(cut) > _SHOWN else ""
+    named = " ".join(_short(word, quoted=False) for word in cut[:_SHOWN])
+    message = f"{name} takes {kept} tokens of text; {len(lost)} more do not fit: {named}{more}"
+    place = prompt.locate(min(token.start for token in lost), max(token.end for token in lost))
+    yield Diagnostic("cut-words", message, *place)
+
+
+def _short(text: str, quoted: bool = True) -> str:
+    shown = text if len(text) <= 40 else f"{text[:37]}..."
+    return repr(shown) if quoted else shown

@@ -1,0 +1,109 @@
+"""`plan`: a prompt and a negative prompt as every text encoder of a pipeline will read them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from promptattn.errors import PromptSyntaxError, UnsupportedModelError
+from promptattn.prompt.diagnostics import Diagnostic
+from promptattn.prompt.encoder_plan import EncoderPlan, plan_tokens
+from promptattn.prompt.nodes import Prompt
+from promptattn.prompt.parsing import parse
+from promptattn.prompt.tokens import window_of
+
+__all__ = ["TokenPlan", "plan"]
+
+_SUFFIXES = ("", "_2", "_3", "_4")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenPlan:
+    """A prompt and its negative, parsed, and how each text encoder reads them.
+
+    `encoders` and `negative` hold one `EncoderPlan` per text encoder, in the pipeline's order.
+    """
+
+    prompt: Prompt
+    negative_prompt: Prompt
+    encoders: tuple[EncoderPlan, ...]
+    negative: tuple[EncoderPlan, ...]
+
+    @property
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """All findings about both prompts, those about their tokens included, each once."""
+        sides = ((self.prompt, self.encoders, "prompt"), (self.negative_prompt, self.negative, "negative_prompt"))
+        found: dict[Diagnostic, None] = {}
+        for prompt, encoders, source in sides:
+            every = [*prompt.diagnostics, *(d for encoder in encoders for d in encoder.diagnostics)]
+            found.update((replace(d, source=source), None) for d in every)  # type: ignore[arg-type]
+        return tuple(found)
+
+    def __getitem__(self, name: str) -> EncoderPlan:
+        """The positive prompt's plan for the encoder of that name (`text_encoder`, `text_encoder_2`, ...)."""
+        for encoder in self.encoders:
+            if encoder.name == name:
+                return encoder
+        raise UnsupportedModelError(f"there is no {name!r}; encoders: {', '.join(e.name for e in self.encoders)}")
+
+    def equalised(self) -> "TokenPlan":
+        """The same plan with empty chunks appended until all encoders have as many, for both prompts.
+
+        Text embeddings of prompt and negative prompt must be equally long to go through the denoiser as one batch.
+        """
+        chunks = max(len(encoder.chunks) for encoder in (*self.encoders, *self.negative))
+        return replace(
+            self,
+            encoders=tuple(encoder.padded(chunks) for encoder in self.encoders),
+            negative=tuple(encoder.padded(chunks) for encoder in self.negative),
+        )
+
+
+def plan(
+    pipe: Any,
+    prompt: str | Prompt,
+    negative_prompt: str | Prompt | None = None,
+    *,
+    syntax: str = "a1111",
+    can_chunk: bool | None = None,
+) -> TokenPlan:
+    """How each text encoder of `pipe` reads the prompts. A missing negative prompt is the empty one.
+
+    A text encoder is found by its tokenizer: `pipe.tokenizer` reads for `pipe.text_encoder`, `pipe.tokenizer_2` for
+    `pipe.text_encoder_2` and so on; a pair with one side None is left out. `can_chunk` says whether the denoiser takes
+    text embeddings of several chunks; by default it does where all tokenizers are CLIP's, as in SD and SDXL.
+
+    Raises `UnsupportedModelError` where there is no such pair or a tokenizer cannot serve, `PromptSyntaxError` where a
+    prompt is not one string.
+    """
+    pairs = list(_encoders(pipe))
+    if not pairs:
+        raise UnsupportedModelError(
+            f"{type(pipe).__name__} has no tokenizer beside a text encoder to plan a prompt for"
+        )
+    if can_chunk is None:
+        can_chunk = all("CLIP" in type(tokenizer).__name__ for _, tokenizer, _ in pairs)
+    parsed = [_parsed(text, syntax) for text in (prompt, "" if negative_prompt is None else negative_prompt)]
+    positive, negative = (
+        tuple(
+            plan_tokens(one, tokenizer, name=name, can_chunk=can_chunk, window=window_of(tokenizer, name, encoder))
+            for name, tokenizer, encoder in pairs
+        )
+        for one in parsed
+    )
+    return TokenPlan(prompt=parsed[0], negative_prompt=parsed[1], encoders=positive, negative=negative)
+
+
+def _encoders(pipe: Any) -> Iterator[tuple[str, Any, Any]]:
+    for suffix in _SUFFIXES:
+        tokenizer = getattr(pipe, f"tokenizer{suffix}", None)
+        name = f"text_encoder{suffix}"
+        if tokenizer is not None and getattr(pipe, name, tokenizer) is not None:
+            yield name, tokenizer, getattr(pipe, name, None)
+
+
+def _parsed(prompt: str | Prompt, syntax: str) -> Prompt:
+    if isinstance(prompt, Prompt):
+        return prompt
+    if isinstance(prompt, str):
+        return parse(prompt, syntax=syntax)
+    raise PromptSyntaxError(f"a prompt is one string or a parsed Prompt, not {type(prompt).__name__}: {prompt!r:.60}")

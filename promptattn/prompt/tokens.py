@@ -1,0 +1,165 @@
+"""Asking a tokenizer: the ids of a text with the characters each stands for, and how it frames and pads them.
+
+Nothing here knows a vocabulary. The start, end and padding ids are read off what the tokenizer itself returns.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from promptattn.errors import UnsupportedModelError
+
+__all__ = ["Frame", "RawToken", "TextToken", "Token", "Tokenizer", "display", "encode", "window_of"]
+
+_UNSET_WINDOW = 1_000_000  # transformers gives a tokenizer without a window a model_max_length of 1e30
+
+
+class Tokenizer(Protocol):
+    """What is used of a transformers tokenizer (any that is backed by the `tokenizers` library)."""
+
+    model_max_length: int
+    pad_token_id: int | None
+    padding_side: str
+    truncation_side: str
+
+    def __call__(self, text: str, **options: Any) -> Any: ...
+    def decode(self, token_ids: Any) -> Any: ...
+    def convert_ids_to_tokens(self, ids: Any) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RawToken:
+    """An id and the range of characters of the clean text that it stands for, surrounding whitespace left off."""
+
+    id: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class TextToken:
+    """A token of the clean text.
+
+    `text` is the token as decoded, for display; `start` and `end` its range in the clean text (several tokens may
+    share one, where one character took several); `weight` that of the span holding most of its characters; `word`
+    the index of its word, None for a token of invisible characters.
+    """
+
+    index: int
+    id: int
+    text: str
+    start: int
+    end: int
+    weight: float
+    word: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Token(TextToken):
+    """A token that the encoder reads: in which chunk, and as which row (`slot`) of the text embedding."""
+
+    chunk: int
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What a tokenizer puts round a text: ids before it and after it, and the id that fills the window."""
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    padding: int
+    padding_side: str
+
+
+def window_of(tokenizer: Tokenizer, name: str, encoder: object = None) -> int:
+    """The number of rows that the encoder reads at once, start and end included.
+
+    The tokenizer's `model_max_length`, or where it has none the encoder's `max_position_embeddings`. Raises
+    `UnsupportedModelError` where neither is known.
+    """
+    window = getattr(tokenizer, "model_max_length", None)
+    if window is None or window > _UNSET_WINDOW:
+        window = getattr(getattr(encoder, "config", None), "max_position_embeddings", None)
+    if window is None:
+        raise UnsupportedModelError(f"{name}: its tokenizer does not say how many tokens it reads (model_max_length)")
+    return int(window)
+
+
+def encode(tokenizer: Tokenizer, text: str, name: str) -> tuple[list[RawToken], Frame]:
+    """Tokenise `text` once: its tokens with their characters, and the frame round them.
+
+    Raises `UnsupportedModelError` for a tokenizer that cannot tell which characters a token stands for, or has no
+    padding token.
+    """
+    encoding = _call(tokenizer, text, name)
+    ids, inside = list(encoding["input_ids"]), _content(encoding)
+    raw = [
+        RawToken(ids[place], *_trimmed(text, *encoding["offset_mapping"][place]))
+        for place in range(inside.start, inside.stop)
+    ]
+    return _with_vectors(tokenizer, raw), _frame(tokenizer, ids, inside, name)
+
+
+def _call(tokenizer: Tokenizer, text: str, name: str) -> Any:
+    if getattr(tokenizer, "is_fast", False):
+        return tokenizer(text, return_offsets_mapping=True, verbose=False)
+    raise UnsupportedModelError(
+        f"{name}: {type(tokenizer).__name__} cannot tell which characters a token stands for, so weights cannot be "
+        "placed; load a tokenizer backed by the tokenizers library (AutoTokenizer.from_pretrained gives one)"
+    )
+
+
+def _content(encoding: Any) -> range:
+    """The places that hold the text itself; empty, at the start, where the text made no token."""
+    inside = [place for place, sequence in enumerate(encoding.sequence_ids(0)) if sequence is not None]
+    return range(inside[0], inside[-1] + 1) if inside else range(0)
+
+
+def _frame(tokenizer: Tokenizer, ids: list[int], inside: range, name: str) -> Frame:
+    if not inside:  # the text made no token: a letter tells where the content would stand
+        probe = _call(tokenizer, "a", name)
+        ids, inside = list(probe["input_ids"]), _content(probe)
+    if not inside:
+        bos = getattr(tokenizer, "bos_token_id", None)
+        inside = range(1, 1) if ids[:1] == [bos] else range(0)
+    if tokenizer.pad_token_id is None:
+        raise UnsupportedModelError(f"{name}: its tokenizer has no padding token; set tokenizer.pad_token")
+    return Frame(
+        before=tuple(ids[: inside.start]),
+        after=tuple(ids[inside.stop :]),
+        padding=tokenizer.pad_token_id,
+        padding_side=tokenizer.padding_side,
+    )
+
+
+def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    """The range without whitespace at its ends; as it is where it holds nothing else."""
+    inner = text[start:end]
+    if not inner.strip():
+        return start, end
+    return start + len(inner) - len(inner.lstrip()), end - len(inner) + len(inner.rstrip())
+
+
+def _with_vectors(tokenizer: Tokenizer, raw: list[RawToken]) -> list[RawToken]:
+    """Put the further vectors of a textual inversion behind its first, as diffusers' `maybe_convert_prompt` does.
+
+    An embedding of several vectors is stored as the added tokens `<name>`, `<name>_1`, `<name>_2` ...
+    """
+    added: dict[str, int] = getattr(tokenizer, "added_tokens_encoder", {})
+    if not any(name.endswith("_1") for name in added):
+        return raw
+    names = {identity: name for name, identity in added.items()}
+    expanded: list[RawToken] = []
+    for token in raw:
+        expanded.append(token)
+        further = 1
+        while (identity := added.get(f"{names.get(token.id)}_{further}")) is not None:
+            expanded.append(RawToken(identity, token.start, token.end))
+            further += 1
+    return expanded
+
+
+def display(tokenizer: Tokenizer, token: RawToken, text: str) -> str:
+    """The token as a reader would write it; the characters it stands for where it is only part of one."""
+    decoded = str(tokenizer.decode([token.id])).strip()
+    return decoded if decoded and "\ufffd" not in decoded else text[token.start : token.end]
