@@ -86,8 +86,10 @@ function start(section, view) {
       track.append(bar); line.append(name, track, value);
       return line;
     }));
-    const others = rest.map((map) => `${map.label} ${percent(mass(map))}`).join("   ");
-    find(".rest").textContent = others ? `The rest: ${others}` : "";
+    const marks = rest.filter((map) => map.kind === "punctuation").map(mass);
+    const others = rest.filter((map) => map.kind === "marker").map((map) => `${map.label} ${percent(mass(map))}`)
+      .concat(marks.length ? [`punctuation ${percent(marks.reduce((a, b) => a + b))}`] : []).join(" · ");
+    find(".rest").textContent = others ? `Beside the words: ${others}` : "";
     for (const chip of chips) {
       const map = maps[chip.dataset.map];
       chip.style.setProperty("--heat", at && map.kind === "word" ? mass(map) / most : 0);

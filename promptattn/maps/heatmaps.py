@@ -173,9 +173,9 @@ class HeatMaps:
         """
         words = self._words_of(key)
         label = " ".join(word.text for word in words)
-        indices = [index for word in words for index in word.tokens]
+        columns = [column for word in words for column in self._columns_of(word.text, word.tokens)]
         weights = {word.weight for word in words}
-        return self._sum(label, self._columns_of(label, indices), weights.pop() if len(weights) == 1 else None)
+        return self._sum(label, columns, weights.pop() if len(weights) == 1 else None)
 
     def token(self, index: int) -> HeatMap:
         """The map of one token, by its index in `tokens`."""
