@@ -10,15 +10,24 @@ __version__ = "0.1.0"
 
 # Public name -> module that defines it. Resolved on first use, so that `import promptattn` stays free of torch.
 _HOMES = {
+    "AttentionRun": "promptattn.run",
+    "Capture": "promptattn.maps.capture",
     "CaptureError": "promptattn.errors",
     "ConfigError": "promptattn.errors",
     "ExportError": "promptattn.errors",
+    "Generation": "promptattn.run",
+    "HeatMap": "promptattn.maps",
+    "HeatMaps": "promptattn.maps",
     "PromptAttnError": "promptattn.errors",
     "PromptAttnWarning": "promptattn.errors",
     "PromptSyntaxError": "promptattn.errors",
     "UnsupportedModelError": "promptattn.errors",
     "WeightingError": "promptattn.errors",
+    "attend": "promptattn.run",
+    "generate": "promptattn.run",
+    "load": "promptattn.run",
     "parse": "promptattn.prompt",
+    "plan": "promptattn.prompt",
 }
 
 __all__ = sorted(_HOMES)

@@ -34,10 +34,12 @@ class Installation:
 
     def __init__(self, denoiser: torch.nn.Module, names: Sequence[str]) -> None:
         layers = attention_layers(denoiser)
+        self._denoiser = denoiser
         self._layers = {name: layers[name] for name in names}
         for name, layer in self._layers.items():
             _refuse_underivable(name, layer.processor)
         self._own: dict[str, Any] = {}
+        self._made: list[Any] = []
         for name in self._layers:
             self._put(name)
 
@@ -85,13 +87,22 @@ class Installation:
             elif isinstance(layer.processor, DerivedProcessor) and layer.processor.stock is None:
                 # Upstream copied the class of ours when it set up its own (load_ip_adapter does).
                 _set(layer, _stock_of(layer.processor))
-        self._own = {}
+        self._forget_in_backup()
+        self._own, self._made = {}, []
+
+    def _forget_in_backup(self) -> None:
+        """`fuse_qkv_projections` keeps the processors it replaced, to put back later: let those be the stock ones."""
+        backup = getattr(self._denoiser, "original_attn_processors", None) or {}
+        for name, processor in backup.items():
+            if any(processor is made for made in self._made):
+                backup[name] = processor.stock
 
     def _put(self, name: str) -> None:
         stock = self._layers[name].processor
         own = derive(type(stock)).standing_for(stock, name)  # type: ignore[attr-defined]
         _set(self._layers[name], own)
         self._own[name] = own
+        self._made.append(own)
 
     def _stands(self, name: str, processor: Any) -> bool:
         return processor is self._own[name] or _above(processor, self._own[name]) is not None

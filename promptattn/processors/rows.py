@@ -38,6 +38,7 @@ def recognise(
     images_per_prompt: int | None = None,
     negative_first: bool = True,
     perturbed: bool = False,
+    guided: bool | None = None,
 ) -> tuple[Block, ...]:
     """The blocks of a batch of text embeddings, or an empty tuple when the text is not this run's.
 
@@ -48,6 +49,7 @@ def recognise(
         images_per_prompt: how many rows each prompt has in a block, if known; it settles what stays ambiguous.
         negative_first: which comes first where negative and positive embeddings are equal and only order can tell.
         perturbed: whether perturbed-attention guidance is on, which adds a second block of positive rows.
+        guided: whether classifier-free guidance is on, if known; it too settles what stays ambiguous.
 
     Raises:
         CaptureError: when the rows can be read in more than one way and no hint settles it.
@@ -65,6 +67,8 @@ def recognise(
     readings = [each for at, each in enumerate(readings) if len(each[0]) not in {len(e[0]) for e in readings[:at]}]
     if images_per_prompt is not None:
         readings = [each for each in readings if each[1] == images_per_prompt] or readings
+    if guided is not None:
+        readings = [each for each in readings if ("negative" in each[0]) == guided] or readings
     if not readings:
         return ()
     if len(readings) > 1:

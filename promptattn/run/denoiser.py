@@ -141,6 +141,7 @@ class DenoiserWatch:
             images_per_prompt=target.images_per_prompt,
             negative_first=self._layout.negative_first,
             perturbed=bool(getattr(self._pipe, "do_perturbed_attention_guidance", False)),
+            guided=getattr(self._pipe, "do_classifier_free_guidance", None),
         )
         self._known = (text, text._version, blocks)
         return blocks

@@ -1,5 +1,6 @@
 """`generate`: from a prompt to images and maps in one call."""
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +20,11 @@ from promptattn.weighting import Strength
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Generation", "generate"]
+__all__ = ["MARKERS", "Generation", "check_numbers", "generate"]
+
+SETTINGS = "settings.json"
+# A folder that holds one of these was written here, so that replacing it destroys nothing else.
+MARKERS = ("maps.json", SETTINGS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +44,27 @@ class Generation:
     settings: dict[str, Any]
 
     def save(self, folder: str | PathLike[str], *, force: bool = False) -> Path:
-        """Write images, maps and the viewer into a folder; see :meth:`promptattn.maps.HeatMaps.save`."""
-        from promptattn.export import save_images
+        """Write images, maps and viewer to a folder, whole or not at all; see :func:`promptattn.export.save`.
 
-        if self.maps is None:
-            return save_images(folder, self.images, self.settings, force=force)
-        return self.maps.save(folder, images=self.images, force=force)
+        Raises:
+            ExportError: if the folder exists (and is not to be replaced with `force`) or cannot be written.
+        """
+        from promptattn.export import atomic_folder
+
+        with atomic_folder(folder, force=force, marker=MARKERS) as partial:
+            self.write(partial)
+        return Path(folder)
+
+    def write(self, folder: Path) -> None:
+        """What `save` writes, into a folder that exists."""
+        from promptattn.export import write
+
+        if self.maps is not None:
+            write(self.maps, folder, image=self.images)
+            return
+        for index, image in enumerate(self.images):
+            image.save(folder / ("image.png" if len(self.images) == 1 else f"image_{index}.png"))
+        (folder / SETTINGS).write_text(json.dumps(self.settings, ensure_ascii=False, indent=2), encoding="utf-8")
 
 
 def generate(
@@ -85,7 +105,7 @@ def generate(
     """
     import torch
 
-    _check(seed, num_inference_steps, guidance_scale, height, width, num_images_per_prompt)
+    check_numbers(seed, num_inference_steps, guidance_scale, height, width, num_images_per_prompt)
     pipe = load(pipe_or_name) if isinstance(pipe_or_name, str | PathLike) else pipe_or_name
     _check_size(pipe, height, width)
     run = attend(
@@ -152,7 +172,7 @@ def _progress(on_step: Callable[[int, int], None] | None) -> Any:
     return callback
 
 
-def _check(
+def check_numbers(
     seed: int,
     steps: int | None,
     guidance: float | None,
@@ -160,6 +180,7 @@ def _check(
     width: int | None,
     images: int,
 ) -> None:
+    """Raise ConfigError for numbers that no pipeline can take; cheap, so it can be asked before anything is loaded."""
     if not 0 <= seed < 2**63:
         raise ConfigError(f"seed={seed} must lie between 0 and 2**63 - 1.")
     if steps is not None and steps < 1:

@@ -2,12 +2,12 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from promptattn.errors import UnsupportedModelError
-from promptattn.shapes import weights_folder
 
-__all__ = ["PRESETS", "load"]
+__all__ = ["PRESETS", "load", "load_tokenizers"]
 
 PRESETS = {"shapes": "unet"}
 """Pipelines that ship in the package, by name, and the name of their folder of weights."""
@@ -37,6 +37,8 @@ def load(name_or_path: str | os.PathLike[str], *, dtype: Any = None, device: Any
 
 def _source(name: str) -> str:
     if name in PRESETS:
+        from promptattn.shapes import weights_folder
+
         return str(weights_folder(PRESETS[name]))
     if Path(name).is_dir():
         if not (Path(name) / "model_index.json").is_file():
@@ -70,3 +72,14 @@ def _from_pretrained(source: str, dtype: Any) -> Any:
 def _first_line(error: BaseException) -> str:
     text = str(error).strip().splitlines()
     return text[0].rstrip(".") if text else type(error).__name__
+
+
+def load_tokenizers(name_or_path: str | os.PathLike[str]) -> Any:
+    """Only a pipeline's tokenizers, as attributes of one object; all that :func:`promptattn.prompt.plan` needs."""
+    source = Path(_source(os.fspath(name_or_path)))
+    if not source.is_dir():
+        return load(name_or_path)
+    from transformers import AutoTokenizer
+
+    names = [path.name for path in sorted(source.glob("tokenizer*")) if path.is_dir()]
+    return SimpleNamespace(**{name: AutoTokenizer.from_pretrained(source / name) for name in names})

@@ -55,6 +55,11 @@ def test_equal_texts_are_told_apart_by_order():
     ]
 
 
+def test_equal_texts_are_told_apart_by_whether_there_is_guidance():
+    assert read([A, A], [A], [A], guided=True) == [("negative", 0, 1, 1), ("positive", 1, 2, 1)]
+    assert read([A, A], [A], [A], guided=False) == [("positive", 0, 2, 2)]
+
+
 def test_what_order_cannot_tell_is_refused_with_the_way_out():
     with pytest.raises(CaptureError, match="num_images_per_prompt"):
         read([A, A], [A], [A])
