@@ -64,7 +64,7 @@ class AdditiveAttention(nn.Module):
                 value.to(dtype).unsqueeze(1),
                 length=query.shape[1],
                 bytes_per_row=2 * 4 * query.shape[0] * key.shape[1] * score.shape[0],
-                weights=None if key_weights is None or key_weights.neutral else key_weights,
+                weights=key_weights if key_weights is not None and key_weights.acts else None,
                 capture=capture,
             )
         return AttentionResult(output.squeeze(1).to(value.dtype), columns)

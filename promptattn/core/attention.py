@@ -92,7 +92,7 @@ def attention(
     Raises WeightingError and CaptureError for weights and columns that do not fit these tensors, ValueError for tensors
     that do not fit each other.
     """
-    if (key_weights is None or key_weights.neutral) and capture is None:
+    if (key_weights is None or not key_weights.acts) and capture is None:
         output = scaled_dot_product_attention(
             query, key, value, attn_mask=mask, dropout_p=dropout_p, is_causal=is_causal, scale=scale,
             enable_gqa=enable_gqa,
@@ -175,7 +175,7 @@ def _call(
     if m is not None:
         m = m[(None,) * (2 - m.ndim)] if m.ndim < 2 else m.unsqueeze(0) if m.ndim == 3 else m
     scores = Scores(q, k, m, query.shape[-1] ** -0.5 if scale is None else scale, causal if is_causal else None)
-    weights = None if weights is None or weights.neutral else weights
+    weights = weights if weights is not None and weights.acts else None
     _check(scores, weights, capture)
     return _Call(query, key, value, mask, is_causal, scale, gqa, dropout_p, scores, v, weights, capture)
 

@@ -8,15 +8,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from promptattn.core.chunks import chunks
 from promptattn.core.logits import Scores, matmul, select_heads, select_rows, working_dtype
 from promptattn.core.softmax import mass
 from promptattn.core.weights import KeyWeights
 from promptattn.errors import CaptureError
 
 __all__ = ["Columns", "columns_from_lse", "deliver_columns", "select_columns"]
-
-# Heads are taken in groups whose working set stays about this large: it bounds the memory and fits the caches.
-_CHUNK_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -79,10 +77,9 @@ def _columns_from_lse(scores: Scores, lse: Tensor, capture: Columns, weights: Ke
     scores = scores.keys(capture.index).batch(capture.batch_rows).rows(capture.query_rows)
     lse = select_rows(select_rows(lse, capture.batch_rows, 0), capture.query_rows, 2)
     heads = _heads(capture, scores.query.shape[1])
-    step = len(heads) if torch.is_grad_enabled() else _heads_at_once(scores)
     parts = (
-        mass(scores.heads(some).logits(), select_heads(lse, some), weight)
-        for some in (heads[start : start + step] for start in range(0, len(heads), step))
+        mass(scores.heads(heads[some]).logits(), select_heads(lse, heads[some]), weight)
+        for some in chunks(0, len(heads), _bytes_per_head(scores), lse.device)
     )
     if capture.reduce == "none":
         return _deliver(torch.cat(list(parts), dim=1), capture)
@@ -146,8 +143,7 @@ def _heads(capture: Columns, available: int) -> tuple[int, ...]:
     return heads
 
 
-def _heads_at_once(scores: Scores) -> int:
-    """How many heads' float32 queries and columns fit the chunk."""
+def _bytes_per_head(scores: Scores) -> int:
+    """The float32 queries and columns of one head."""
     batch, _, query, dim = scores.query.shape
-    per_head = 4 * batch * query * (dim + 2 * scores.key.shape[2])
-    return max(1, _CHUNK_BYTES // max(per_head, 1))
+    return 4 * batch * query * (dim + 2 * scores.key.shape[2])

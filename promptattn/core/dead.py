@@ -29,7 +29,7 @@ def dead_rows(
     if mask is not None and mask.ndim == 3 and query.ndim == 3:
         mask = mask.unsqueeze(1)
     everything = torch.arange(keys, device=query.device)
-    if key_weights is None or key_weights.neutral or key_weights.index.shape[0] == 0:
+    if key_weights is None or not key_weights.acts:
         return ~_sees_any(everything, None, mask, is_causal, length)
     others = torch.ones(keys, dtype=torch.bool, device=query.device).index_fill_(0, key_weights.index, False)
     present = key_weights.expand(length) != 0

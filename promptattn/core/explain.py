@@ -53,10 +53,10 @@ def choose(
             return Explanation("sdpa+dense", "", f"SDPA takes no fused kernel here, and {length} keys are few")
     elif dropout_p:
         return Explanation("dense", "", "dropout acts on the weighted probabilities, which no fused kernel shows")
-    elif length <= DENSE_KEYS:
-        return Explanation("dense", "", f"{length} keys are few")
+    elif 2 * weights.index.shape[0] > length and length <= DENSE_KEYS:
+        return Explanation("dense", "", f"{length} keys are few, and most of them are weighted")
     elif weights.index.shape[0] >= length:
-        return Explanation("dense", "", "every key is weighted")
+        return Explanation("dense", "", "every key is weighted, so none is left for a fused kernel")
     kernel = _fused(scores, full_value)
     if kernel is None:
         return Explanation(

@@ -5,30 +5,19 @@ For short keys, for scores that are no dot product, and where no fused kernel se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn.functional import dropout
 
+from promptattn.core.chunks import chunks
 from promptattn.core.columns import Columns, deliver_columns, select_columns
 from promptattn.core.logits import Scores, working_dtype
 from promptattn.core.softmax import weigh
 from promptattn.core.weights import KeyWeights
 
-__all__ = ["attend_explicitly", "dense_attention", "dense_columns", "row_chunks"]
-
-_CHUNK_BYTES = 64 * 2**20
-
-
-def row_chunks(start: int, stop: int, bytes_per_row: int) -> Iterator[slice]:
-    """Slices that cover the rows from `start` to `stop`, each with about 64 MiB of intermediate results at most.
-
-    With gradients on there is one slice only: autograd would keep every piece's intermediate results anyway.
-    """
-    step = max(1, stop - start if torch.is_grad_enabled() else _CHUNK_BYTES // max(bytes_per_row, 1))
-    for first in range(start, stop, step):
-        yield slice(first, min(first + step, stop))
+__all__ = ["attend_explicitly", "dense_attention", "dense_columns"]
 
 
 def attend_explicitly(
@@ -49,7 +38,7 @@ def attend_explicitly(
     """
     weight = None if weights is None else _full_weight(weights, length, value)
     outputs, columns = [], []
-    for rows in row_chunks(0, length, bytes_per_row):
+    for rows in chunks(0, length, bytes_per_row, value.device):
         w = weight if weight is None or weight.shape[2] == 1 else weight[:, :, rows]
         part = weigh(logits_of(rows), w)
         outputs.append((dropout(part.signed, dropout_p) if dropout_p else part.signed) @ value)
@@ -81,7 +70,7 @@ def dense_columns(scores: Scores, capture: Columns) -> Tensor:
     """The captured columns of the unweighted attention, without its output."""
     columns = [
         select_columns(weigh(scores.rows(rows).logits()).mass, capture)
-        for rows in row_chunks(0, scores.query.shape[2], _bytes_per_row(scores))
+        for rows in chunks(0, scores.query.shape[2], _bytes_per_row(scores), scores.query.device)
     ]
     return deliver_columns(torch.cat(columns, dim=-2), capture)
 

@@ -14,7 +14,7 @@ import math
 import torch
 from torch import Tensor
 
-from promptattn.core.explicit import row_chunks
+from promptattn.core.chunks import chunks
 from promptattn.core.kernels import Kernel, ready, run_with_lse
 from promptattn.core.logits import Scores, working_dtype
 from promptattn.core.softmax import mass, weigh
@@ -43,11 +43,12 @@ def join(scores: Scores, value: Tensor, weights: KeyWeights, rest: Tensor, rest_
     weight = weights.expand(query.shape[2], working_dtype(query))
     outside = torch.where(rest_lse == math.inf, -math.inf, rest_lse)
     outputs, normalisers = [], []
-    for rows in row_chunks(0, query.shape[2], _bytes_per_row(watched, value)):
+    for rows in chunks(0, query.shape[2], _bytes_per_row(watched, value), query.device):
         w = weight if weight.shape[2] == 1 else weight[:, :, rows]
         part = weigh(watched.rows(rows).logits(), w, outside[:, :, rows])
         assert part.rest is not None
-        outputs.append((part.rest[..., None] * rest[:, :, rows] + part.signed @ value_j).to(query.dtype))
+        added = part.signed @ value_j
+        outputs.append(torch.addcmul(added, rest[:, :, rows].to(added.dtype), part.rest[..., None]).to(query.dtype))
         normalisers.append(part.lse)
     return torch.cat(outputs, dim=2), torch.cat(normalisers, dim=2)
 
@@ -66,12 +67,13 @@ def correct(kernel: Kernel, scores: Scores, value: Tensor, weights: KeyWeights) 
     start, stop = weights.query_rows.indices(length)[:2] if isinstance(weights.query_rows, slice) else (0, length)
     stop = max(start, stop)
     outputs, normalisers = [output[:, :, :start]], [lse[:, :, :start]]
-    for rows in row_chunks(start, stop, _bytes_per_row(watched, value)):
+    for rows in chunks(start, stop, _bytes_per_row(watched, value), query.device):
         share = mass(watched.rows(rows).logits(), lse[:, :, rows])
         w = weight if weight.shape[2] == 1 else weight[:, :, rows]
         total = 1 + ((w.abs() - 1) * share).sum(dim=-1)
-        changed = output[:, :, rows] + ((w - 1) * share) @ value_j
-        outputs.append((changed / total[..., None]).to(query.dtype))
+        factor = 1 / total[..., None]
+        added = ((w - 1) * share * factor) @ value_j
+        outputs.append(torch.addcmul(added, output[:, :, rows].to(added.dtype), factor).to(query.dtype))
         normalisers.append(lse[:, :, rows] + total.log())
     outputs.append(output[:, :, stop:])
     normalisers.append(lse[:, :, stop:])

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from promptattn.core.attention import AttentionResult
+from promptattn.core.chunks import chunks
 from promptattn.core.columns import Columns, columns_from_lse
 from promptattn.core.logits import Scores, matmul, working_dtype
 from promptattn.core.merge import join
@@ -22,8 +23,6 @@ from promptattn.core.softmax import weigh
 from promptattn.core.weights import KeyWeights
 
 __all__ = ["LocalWindow", "Strided", "sparse_attention"]
-
-_CHUNK_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def sparse_attention(
             f"{list(query.shape)}, {list(key.shape)} and {list(value.shape)}"
         )
     scale = query.shape[-1] ** -0.5 if scale is None else scale
-    weights = None if key_weights is None or key_weights.neutral else key_weights
+    weights = key_weights if key_weights is not None and key_weights.acts else None
     with torch.autocast(query.device.type, enabled=False):
         scores = Scores(query, key, None, scale, pattern)
         shown = torch.ones(key.shape[2], dtype=torch.bool, device=key.device)
@@ -114,13 +113,12 @@ def _by_heads(scores: Scores, value: Tensor, shown: Tensor, pattern: LocalWindow
     """Output and lse over the keys that are `shown` (bool `[key]`), some heads at a time unless autograd keeps all."""
     batch, heads, length, _ = scores.query.shape
     value = value.repeat_interleave(heads // value.shape[1], dim=1)
-    step = heads
-    if not torch.is_grad_enabled():
-        per_row = 3 * pattern.window + (-(-length // pattern.stride) if isinstance(pattern, Strided) else 0)
-        step = max(1, _CHUNK_BYTES // (3 * 4 * batch * length * max(per_row, 1)))
+    per_row = 3 * pattern.window + (-(-length // pattern.stride) if isinstance(pattern, Strided) else 0)
+    bytes_per_head = 3 * 4 * batch * length * max(per_row, 1)
     outputs, normalisers = [], []
-    for some in (tuple(range(first, min(first + step, heads))) for first in range(0, heads, step)):
-        output, lse = _mix(list(_parts(scores.heads(some), value[:, some[0] : some[-1] + 1], shown, pattern)))
+    for some in chunks(0, heads, bytes_per_head, value.device):
+        part = scores.heads(tuple(range(some.start, some.stop)))
+        output, lse = _mix(list(_parts(part, value[:, some], shown, pattern)))
         outputs.append(output.to(scores.query.dtype))
         normalisers.append(lse)
     return torch.cat(outputs, dim=1), torch.cat(normalisers, dim=1)

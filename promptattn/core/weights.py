@@ -93,6 +93,11 @@ class KeyWeights:
         )
 
     @property
+    def acts(self) -> bool:
+        """Whether the weights may change anything, as far as the host knows."""
+        return not self.neutral and self.index.shape[0] > 0
+
+    @property
     def gentle(self) -> bool:
         """Whether the host knows every |weight| to be at least `SAFE_FLOOR`."""
         return self.floor is not None and self.floor >= SAFE_FLOOR
