@@ -1,7 +1,6 @@
 """The command line. Thin: every command calls the public API, and imports it only when it runs."""
 
 import os
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -210,4 +209,4 @@ def _note(severity: str, message: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -72,15 +72,13 @@ def processors_for(
         processors[f"{name}.processor"] = stock = layer.processor
         if not getattr(layer, "is_cross_attention", False):
             continue
-        processor: Any = derive(type(stock)).standing_for(stock, name)  # type: ignore[attr-defined]
+        processor: Any = derive(type(stock)).standing_for(stock, name)
         processor.site.keys = keys
         if len(index):
             processor.site.key_weights = KeyWeights(index, weights[:, index])
         if recorder is not None and size is not None:
             grids = {height * width: (height, width) for height, width in layout.grids(size)}
             groups = torch.arange(keys).expand(images_per_prompt, keys)
-            processor.site.columns = recorder.words(
-                name, step=0, grids=grids, groups=groups, columns=keys, rows=rows
-            )
+            processor.site.columns = recorder.words(name, step=0, grids=grids, groups=groups, columns=keys, rows=rows)
         processors[f"{name}.processor"] = processor
     return processors

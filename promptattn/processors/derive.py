@@ -64,8 +64,10 @@ def why_not(cls: type) -> str | None:
     return "it calls neither scaled_dot_product_attention nor dispatch_attention_fn"
 
 
-@functools.cache
-def derive(cls: type, name: str | None = None) -> type:
+_derived: dict[tuple[type, str | None], type[DerivedProcessor]] = {}
+
+
+def derive(cls: type, name: str | None = None) -> type[DerivedProcessor]:
     """The derived class of a stock processor class; the same class for the same arguments.
 
     Args:
@@ -77,6 +79,8 @@ def derive(cls: type, name: str | None = None) -> type:
     """
     if issubclass(cls, DerivedProcessor):
         return cls
+    if known := _derived.get((cls, name)):
+        return known
     if reason := why_not(cls):
         raise UnsupportedModelError(
             f"{cls.__name__} cannot be weighted or captured: {reason}. Set a processor that does before attaching, for"
@@ -94,7 +98,7 @@ def derive(cls: type, name: str | None = None) -> type:
 
     def __reduce_ex__(self: Any, protocol: Any) -> Any:
         # A copy stands on its own: fresh state, neutral site, its own attention call.
-        return _restore, (cls, name, {k: v for k, v in self.__dict__.items()})
+        return _restore, (cls, name, dict(self.__dict__))
 
     # Legacy `Attention` hands over only the keyword arguments that it finds in the processor's signature.
     __call__.__signature__ = inspect.signature(inspect.unwrap(cls.__call__))  # type: ignore[attr-defined]
@@ -107,11 +111,12 @@ def derive(cls: type, name: str | None = None) -> type:
         "__doc__": f"`{cls.__name__}` whose attention call can be weighted and captured through `.site`.",
         "_stock_class": cls,
     }
-    return type(name or f"PromptAttn{cls.__name__}", (DerivedProcessor, cls), body)
+    derived = type(name or f"PromptAttn{cls.__name__}", (DerivedProcessor, cls), body)
+    return _derived.setdefault((cls, name), derived)
 
 
 def _restore(cls: type, name: str | None, state: dict[str, Any]) -> Any:
-    processor = object.__new__(derive(cls, name))
+    processor: Any = object.__new__(derive(cls, name))
     processor.__dict__.update(state)
     _prepare(processor, Site())
     return processor

@@ -99,7 +99,7 @@ class Installation:
 
     def _put(self, name: str) -> None:
         stock = self._layers[name].processor
-        own = derive(type(stock)).standing_for(stock, name)  # type: ignore[attr-defined]
+        own = derive(type(stock)).standing_for(stock, name)
         _set(self._layers[name], own)
         self._own[name] = own
         self._made.append(own)
@@ -114,8 +114,8 @@ def _refuse_underivable(name: str, processor: Any) -> None:
     if reason is None:
         return
     raise UnsupportedModelError(
-        f"attention layer {name} has the processor {cls.__name__}, which can be neither weighted nor captured: {reason}."
-        f" {_remedy(cls.__name__)}"
+        f"attention layer {name} has the processor {cls.__name__}, which can be neither weighted nor captured:"
+        f" {reason}. {_remedy(cls.__name__)}"
     )
 
 
@@ -131,7 +131,7 @@ def _stock_of(processor: Any) -> Any:
     """A stock processor with the state of `processor`; itself unless upstream made it by copying our class."""
     if not isinstance(processor, DerivedProcessor) or processor.stock is not None:
         return processor
-    stock = object.__new__(processor._stock_class)
+    stock: Any = object.__new__(processor._stock_class)
     object.__setattr__(stock, "__dict__", processor.__dict__)
     return stock
 

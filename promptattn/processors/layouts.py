@@ -38,15 +38,17 @@ class Layout:
         text, sample = bound.get(self.text), bound.get(self.sample)
         if not isinstance(text, torch.Tensor) or not isinstance(sample, torch.Tensor):
             raise UnsupportedModelError(
-                f"{type(denoiser).__name__} was called without {self.text!r} or {self.sample!r} as tensors, so text rows"
-                " and image grid cannot be told."
+                f"{type(denoiser).__name__} was called without {self.text!r} or {self.sample!r} as tensors, so text"
+                " rows and image grid cannot be told."
             )
         timestep = bound.get(self.timestep)
         return DenoiserCall(
             text=text,
             size=(int(sample.shape[-2]), int(sample.shape[-1])),
             timestep=float(torch.as_tensor(timestep).flatten()[0]) if timestep is not None else 0.0,
-            grids={height * width: (height, width) for height, width in self.grids((sample.shape[-2], sample.shape[-1]))},
+            grids={
+                height * width: (height, width) for height, width in self.grids((sample.shape[-2], sample.shape[-1]))
+            },
         )
 
 

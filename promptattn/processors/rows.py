@@ -73,14 +73,12 @@ def recognise(
         return ()
     if len(readings) > 1:
         raise CaptureError(
-            f"the denoiser's {text.shape[0]} rows of text can be read in {len(readings)} ways, because prompt and negative"
-            " prompt are the same text; say num_images_per_prompt to attend(), or change one of the prompts."
+            f"the denoiser's {text.shape[0]} rows of text can be read in {len(readings)} ways, because prompt and"
+            " negative prompt are the same text; say num_images_per_prompt to attend(), or change one of the prompts."
         )
     layout, per_prompt = readings[0]
     length = per_prompt * positive.shape[0]
-    return tuple(
-        Block(kind, index * length, (index + 1) * length, per_prompt) for index, kind in enumerate(layout)
-    )
+    return tuple(Block(kind, index * length, (index + 1) * length, per_prompt) for index, kind in enumerate(layout))
 
 
 def _layouts(negative_first: bool, perturbed: bool) -> list[tuple[Kind, ...]]:

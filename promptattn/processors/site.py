@@ -48,7 +48,7 @@ class Site:
         scale: float | None,
         enable_gqa: bool,
     ) -> torch.Tensor:
-        """Attention through the core. query, key, value: `[batch, head, sequence, head_dim]`; returns the same layout."""
+        """Attention through the core. query, key, value and the output: `[batch, head, sequence, head_dim]`."""
         columns = self.columns(query.shape[-2]) if callable(self.columns) else self.columns
         return attention(
             query,

@@ -1,9 +1,9 @@
 """Weights and maps inside a transformers text encoder, through the library's own attention interface.
 
-    attention = TextEncoderAttention(pipe.text_encoder)
-    with attention:
-        attention.weights = torch.ones(1, 77).index_fill(1, torch.tensor([2]), 1.5)   # the second word counts for more
-        embeds = pipe.text_encoder(ids).last_hidden_state
+attention = TextEncoderAttention(pipe.text_encoder)
+with attention:
+    attention.weights = torch.ones(1, 77).index_fill(1, torch.tensor([2]), 1.5)   # the second word counts for more
+    embeds = pipe.text_encoder(ids).last_hidden_state
 """
 
 from types import TracebackType

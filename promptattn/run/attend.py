@@ -1,6 +1,5 @@
 """`attend`: weighted prompts and token maps for the length of a `with` block."""
 
-import copy
 import inspect
 import warnings
 from collections.abc import Mapping, Sequence
@@ -230,7 +229,11 @@ class AttentionRun:
         return {
             kind: torch.tensor(
                 [
-                    [self._weighting.in_denoiser(weight) for chunk in encoder.padded(chunks).chunks for weight in chunk.weights]
+                    [
+                        self._weighting.in_denoiser(weight)
+                        for chunk in encoder.padded(chunks).chunks
+                        for weight in chunk.weights
+                    ]
                     for encoder in encoders
                 ],
                 dtype=torch.float32,
@@ -261,7 +264,9 @@ def _negatives(
     if isinstance(negative, str | Prompt):
         return [_parsed(negative, syntax)] * count
     if len(negative) != count:
-        raise ConfigError(f"there are {count} prompts but {len(negative)} negative prompts; give one for all, or one each.")
+        raise ConfigError(
+            f"there are {count} prompts but {len(negative)} negative prompts; give one for all, or one each."
+        )
     return [_parsed(each, syntax) for each in negative]
 
 

@@ -1,7 +1,7 @@
 """From the recorder's buffers to the maps a user asks questions of."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -11,6 +11,9 @@ from promptattn.maps import ColumnInfo, HeatMaps, LayerMaps, PatchMaps, PromptIn
 from promptattn.prompt import EncoderPlan, TokenPlan
 from promptattn.run.denoiser import DenoiserWatch
 from promptattn.run.encoding import EncoderMaps
+
+if TYPE_CHECKING:
+    from promptattn.maps.records import ColumnKind
 
 __all__ = ["collect"]
 
@@ -58,7 +61,8 @@ def _array(mass: torch.Tensor, grid: tuple[int, int]) -> NDArray[np.float32]:
 
 def _patches(watch: DenoiserWatch, name: str) -> list[PatchMaps]:
     mean = watch.patches.mean(name)
-    assert mean is not None and watch.capture is not None
+    assert mean is not None
+    assert watch.capture is not None
     grid = watch.patches.layers[name].grid
     mass = _array(mean, grid)
     return [
@@ -90,6 +94,6 @@ def _chunk_columns(encoder: EncoderPlan, chunk: int) -> tuple[tuple[ColumnInfo, 
         if slot.kind == "padding":
             continue
         text = f"<{slot.kind}>" if slot.token is None else encoder.tokens[slot.token].text
-        infos.append(ColumnInfo(slot.kind, text, slot.token, chunk))
+        infos.append(ColumnInfo(cast("ColumnKind", slot.kind), text, slot.token, chunk))
         positions.append(position)
     return tuple(infos), positions

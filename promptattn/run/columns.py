@@ -28,7 +28,9 @@ def columns(plans: Sequence[TokenPlan], capture: Capture | None) -> tuple[torch.
         encoder = each.encoders[0].padded(chunks)
         wanted = _wanted(encoder, capture)
         infos.append(_infos(encoder, wanted, specials=capture is None or capture.words is None))
-        place = {(info.kind, info.token): index for index, info in enumerate(infos[-1])}
+        place: dict[tuple[str, int | None], int] = {
+            (info.kind, info.token): index for index, info in enumerate(infos[-1])
+        }
         rows.append([place.get((slot.kind, slot.token), -1) for slot in encoder.slots])
     return torch.tensor(rows, dtype=torch.int64), infos
 

@@ -5,7 +5,6 @@ the empty ones. So whatever the pipeline does after the encoder (which layer it 
 scales, dtypes) is its own code, for long prompts in chunks as well, and no prompt is ever tokenised twice.
 """
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -178,5 +177,3 @@ def _dictate(
             dictation.attention.detach()
         for handle in handles:
             handle.remove()
-
-

@@ -196,9 +196,11 @@ def check_numbers(
 
 def _check_size(pipe: Any, height: int | None, width: int | None) -> None:
     """The stock pipelines round some sizes without a word and refuse others; say it before running."""
-    # The pipelines check for multiples of 8, whatever their VAE. UNets take odd latents and restore the size themselves.
+    # The pipelines check for multiples of 8, whatever their VAE. UNets take odd latents.
     unit = math.lcm(8, int(getattr(pipe, "vae_scale_factor", 8)))
     for name, size in (("height", height), ("width", width)):
         if size is not None and size % unit:
             near = max(unit, round(size / unit) * unit)
-            raise ConfigError(f"{name}={size} is not a size this model can take: it must be a multiple of {unit}, such as {near}.")
+            raise ConfigError(
+                f"{name}={size} is not a size this model can take: it must be a multiple of {unit}, such as {near}."
+            )

@@ -50,8 +50,8 @@ def _source(name: str) -> str:
     if name.count("/") == 1 and not name.startswith((".", "/", "~")) and " " not in name:
         return name
     raise UnsupportedModelError(
-        f"there is no model {name!r}: it is neither a preset ({', '.join(PRESETS)}), nor an existing folder, nor a hub id"
-        " of the form owner/name."
+        f"there is no model {name!r}: it is neither a preset ({', '.join(PRESETS)}), nor an existing folder, nor a hub"
+        " id of the form owner/name."
     )
 
 
@@ -64,8 +64,9 @@ def _from_pretrained(source: str, dtype: Any) -> Any:
         if Path(source).is_dir():
             raise UnsupportedModelError(f"the pipeline in {source} cannot be loaded: {_first_line(error)}") from error
         raise UnsupportedModelError(
-            f"the model {source} is not in the local cache and could not be fetched from the hub ({_first_line(error)});"
-            " check the name and the network, or give a folder or the preset 'shapes', which needs neither."
+            f"the model {source} is not in the local cache and could not be fetched from the hub"
+            f" ({_first_line(error)}); check the name and the network, or give a folder"
+            " or the preset 'shapes', which needs neither."
         ) from error
 
 

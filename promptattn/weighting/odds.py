@@ -13,8 +13,8 @@ Place = Literal["auto", "text", "denoiser", "both"]
 
 PLACES: tuple[Place, ...] = ("auto", "text", "denoiser", "both")
 
-# `(red:1.2)` multiplies the odds by 1.2 ** 6, about 3. Measured on a prototype of the shapes UNet: plain odds of 1.2 are
-# hardly seen, and embedding scaling of 1.5, as users know it, moves the image about as much as odds of 12.
+# `(red:1.2)` multiplies the odds by 1.2 ** 6, about 3. Measured on a prototype of the shapes UNet: plain odds of 1.2
+# are hardly seen, and embedding scaling of 1.5, as users know it, moves the image about as much as odds of 12.
 DEFAULT_STRENGTH = 6.0
 
 # Below this weight the text encoder takes part under where="auto". On the prototype, odds of 0.12 and more in the text
@@ -30,9 +30,9 @@ class Weighting:
     """How prompt weights act in attention.
 
     Attributes:
-        where: `denoiser`: a weight w multiplies the word's odds in cross-attention by |w| ** strength (and the sign goes
-            to its value); `text`: the same among the keys of the text encoder; `both`; `auto` (the default): in the
-            denoiser, and in the text encoder only for weights between -0.1 and 0.1, where it fades the word out.
+        where: `denoiser`: a weight w multiplies the word's odds in cross-attention by |w| ** strength (and the sign
+            goes to its value); `text`: the same among the keys of the text encoder; `both`; `auto` (the default): in
+            the denoiser, and in the text encoder only for weights between -0.1 and 0.1, where it fades the word out.
         strength: the exponent; None is :data:`DEFAULT_STRENGTH`. `"exact"` means plain odds w, and turns `auto` into
             `both`.
 

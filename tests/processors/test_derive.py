@@ -141,7 +141,9 @@ def test_two_processors_never_share_a_site():
 @torch.no_grad()
 def test_compiles_to_one_graph_and_once_for_all_weights():
     torch._dynamo.reset()
-    unet = tiny.unet(block_out_channels=(16,), down_block_types=("CrossAttnDownBlock2D",), up_block_types=("CrossAttnUpBlock2D",))
+    unet = tiny.unet(
+        block_out_channels=(16,), down_block_types=("CrossAttnDownBlock2D",), up_block_types=("CrossAttnUpBlock2D",)
+    )
     processors = {name: UNetAttnProcessor() for name in unet.attn_processors}
     unet.set_attn_processor(dict(processors))
     sites = [processor.site for name, processor in processors.items() if "attn2" in name]

@@ -2,7 +2,6 @@
 
 from contextlib import contextmanager
 
-import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 
 
@@ -10,7 +9,7 @@ def cross_layers(unet):
     return {
         name: module
         for name, module in unet.named_modules()
-        if isinstance(module, Attention) and module.cross_attention_dim != module.query_dim or name.endswith("attn2")
+        if isinstance(module, Attention) and name.endswith("attn2")
     }
 
 
@@ -59,7 +58,9 @@ class WeightedProcessor(AttnProcessor2_0):
         super().__init__()
         self.odds = odds
 
-    def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, temb=None, *args, **kwargs):
+    def __call__(
+        self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, temb=None, *args, **kwargs
+    ):
         def split(tensor):
             return tensor.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
 

@@ -113,9 +113,11 @@ def test_weights_act_exactly_on_the_rows_of_their_own_prompt(pipe, weight):
 def test_maps_are_those_after_weighting(sd):
     odds = torch.ones(1, 77)
     odds[0, 2] = 5.0
-    with promptattn.attend(sd, "a (red:5) cat", where="denoiser", strength="exact") as run:
-        with recorded(sd.unet, odds=odds) as calls:
-            generate(sd, **run.inputs, guidance=1.0)
+    with (
+        promptattn.attend(sd, "a (red:5) cat", where="denoiser", strength="exact") as run,
+        recorded(sd.unet, odds=odds) as calls,
+    ):
+        generate(sd, **run.inputs, guidance=1.0)
     for record in run.maps.records:
         expected = torch.stack([call[record.name] for call in calls]).mean(0)[0]
         mass = torch.from_numpy(record.mass[0]).flatten(0, 1).double()
@@ -239,9 +241,7 @@ def test_patches_of_the_image(sd):
 
         return hook
 
-    handles = [
-        sd.unet.get_submodule(name).register_forward_pre_hook(watch(name), with_kwargs=True) for name in names
-    ]
+    handles = [sd.unet.get_submodule(name).register_forward_pre_hook(watch(name), with_kwargs=True) for name in names]
     with promptattn.attend(sd, PROMPT, capture=Capture(patches=[(0.6, 0.3)])) as run:
         assert torch.equal(generate(sd, **run.inputs), reference)
     for handle in handles:
@@ -409,7 +409,9 @@ def test_ip_adapter_loaded_while_attached_is_noticed_and_served(sd):
 
 def test_perturbed_attention_guidance():
     sd = tiny.sd()
-    pipe = diffusers.StableDiffusionPAGPipeline(**sd.components, pag_applied_layers="mid", requires_safety_checker=False)
+    pipe = diffusers.StableDiffusionPAGPipeline(
+        **sd.components, pag_applied_layers="mid", requires_safety_checker=False
+    )
     pipe.set_progress_bar_config(disable=True)
     before = processors(pipe)
     reference = generate(pipe, PROMPT, negative_prompt=NEGATIVE, pag_scale=2.0)
