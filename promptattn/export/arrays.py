@@ -21,8 +21,7 @@ from safetensors.numpy import save
 from promptattn import __version__
 from promptattn.errors import ExportError
 from promptattn.maps import ColumnInfo, HeatMaps, LayerMaps, PatchMaps, PromptInfo, TextAttention
-from promptattn.prompt.tokens import Token
-from promptattn.prompt.words import Word
+from promptattn.prompt import Token, Word
 
 __all__ = ["FORMAT", "VERSION", "describe", "load", "write_arrays"]
 
@@ -78,6 +77,7 @@ def _describe_prompt(prompt: PromptInfo) -> dict[str, Any]:
         "tokens": [asdict(token) for token in prompt.tokens],
         "words": [asdict(word) for word in prompt.words],
         "columns": [asdict(column) for column in prompt.columns],
+        "cut": list(prompt.cut),
     }
 
 
@@ -148,7 +148,7 @@ def _read_npz(file: Path) -> tuple[str, Arrays]:
 def _read_safetensors(file: Path) -> tuple[str, Arrays]:
     with safe_open(file, framework="numpy") as stored:
         names: list[str] = stored.keys()
-        return stored.metadata()["description"], {name: stored.get_tensor(name) for name in names}
+        return (stored.metadata() or {})["description"], {name: stored.get_tensor(name) for name in names}
 
 
 def _build(description: dict[str, Any], arrays: Arrays) -> HeatMaps:
@@ -180,6 +180,7 @@ def _build_prompt(prompt: dict[str, Any]) -> PromptInfo:
         tokens=tuple(_known(Token, token) for token in prompt["tokens"]),
         words=tuple(_known(Word, {**word, "tokens": tuple(word["tokens"])}) for word in prompt["words"]),
         columns=tuple(_known(ColumnInfo, column) for column in prompt["columns"]),
+        cut=tuple(prompt["cut"]),
     )
 
 

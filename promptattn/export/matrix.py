@@ -10,7 +10,7 @@ from promptattn.export.text import drawable, fit, font
 from promptattn.maps.colormap import colormap
 from promptattn.maps.heatmap import level_of
 from promptattn.maps.records import TextAttention
-from promptattn.prompt.words import Word
+from promptattn.prompt import Word
 
 __all__ = ["text_attention_picture"]
 

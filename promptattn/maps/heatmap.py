@@ -144,6 +144,6 @@ def blend(
 
 def level_of(mass: NDArray[np.floating], top: float | None = None) -> NDArray[np.float32]:
     """`mass` relative to `top` (default: its own largest value), float32 in [0, 1]; zeros stay zeros."""
-    most = float(mass.max()) if top is None else top
+    most = float(mass.max(initial=0)) if top is None else top
     scaled = mass / most if most > 0 else np.zeros(mass.shape)
     return np.clip(scaled, 0, 1).astype(np.float32)

@@ -1,5 +1,6 @@
 """All maps of a run: ask by word, phrase, occurrence, token, marker, patch, image, layer, step or head."""
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -10,11 +11,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from promptattn.errors import CaptureError
+from promptattn.errors import CaptureError, PromptAttnWarning
 from promptattn.maps.heatmap import HeatMap
 from promptattn.maps.records import ColumnInfo, ColumnKind, LayerMaps, PatchMaps, PromptInfo, TextAttention
-from promptattn.prompt.tokens import Token
-from promptattn.prompt.words import Word, find
+from promptattn.prompt import Token, Word, find
 
 __all__ = ["HeatMaps", "State"]
 
@@ -174,6 +174,13 @@ class HeatMaps:
         words = self._words_of(key)
         label = " ".join(word.text for word in words)
         columns = [column for word in words for column in self._columns_of(word.text, word.tokens)]
+        for word in words:
+            if word.index in self.prompt.cut:
+                warnings.warn(
+                    f"{word.text!r} was cut in part: its map is that of the tokens which the text encoder reads.",
+                    PromptAttnWarning,
+                    stacklevel=2,
+                )
         weights = {word.weight for word in words}
         return self._sum(label, columns, weights.pop() if len(weights) == 1 else None)
 

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptattn.errors import CaptureError
-from promptattn.prompt.tokens import Token
-from promptattn.prompt.words import Word
+from promptattn.prompt import Token, Word
 
 __all__ = ["ColumnInfo", "ColumnKind", "LayerMaps", "PatchMaps", "PromptInfo", "TextAttention"]
 
@@ -41,6 +40,8 @@ class PromptInfo:
     tokens: tuple[Token, ...]
     words: tuple[Word, ...]
     columns: tuple[ColumnInfo, ...]
+    cut: tuple[int, ...] = ()
+    """Indices of the words that do not fit into the text encoder, or not whole."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,9 +1,9 @@
 """Maps from a layer's grid to another size, so that what was a probability stays one.
 
 Every target place is a convex combination of source places: growing interpolates bilinearly between cell centres (edges
-repeat), shrinking averages the area that a target cell covers. Weights sum to 1 in each row, so constants stay
-constant, and columns that sum to 1 at each place of the grid sum to 1 at each pixel too. Rows and columns are treated
-separately: nothing here assumes a square.
+repeat), shrinking averages the area that a target cell covers. So constants stay constant, and
+columns that sum to 1 at each place of the grid sum to 1 at each pixel too. Rows and columns are treated separately:
+nothing here assumes a square.
 """
 
 from collections.abc import Iterable
@@ -14,46 +14,47 @@ from numpy.typing import NDArray
 
 from promptattn.errors import CaptureError
 
-__all__ = ["axis_weights", "combine", "resize"]
+__all__ = ["combine", "resize"]
 
-
-@lru_cache(maxsize=64)
-def axis_weights(source: int, target: int) -> NDArray[np.float64]:
-    """Interpolation weights along one axis, float64 `[target, source]`; each row is non-negative and sums to 1."""
-    if source < 1 or target < 1:
-        raise CaptureError(f"A map cannot be resized from {source} to {target} places: both must be at least 1.")
-    weights = _area_weights(source, target) if target < source else _linear_weights(source, target)
-    weights /= weights.sum(axis=1, keepdims=True)
-    weights.flags.writeable = False  # shared by the cache
-    return weights
-
-
-def _linear_weights(source: int, target: int) -> NDArray[np.float64]:
-    centre = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
-    low = np.minimum(np.floor(centre).astype(int), source - 1)
-    high = np.minimum(low + 1, source - 1)
-    weights = np.zeros((target, source))
-    rows = np.arange(target)
-    np.add.at(weights, (rows, low), 1 - (centre - low))
-    np.add.at(weights, (rows, high), centre - low)
-    return weights
-
-
-def _area_weights(source: int, target: int) -> NDArray[np.float64]:
-    edges = np.arange(target + 1) * source / target
-    cell = np.arange(source)
-    overlap = np.minimum(edges[1:, None], cell + 1) - np.maximum(edges[:-1, None], cell)
-    return np.clip(overlap, 0, None)
+Floats = NDArray[np.float64]
 
 
 def resize(array: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.float32]:
     """`array` `[..., height, width]` brought to `size` = (height, width); float32, within the range of the input."""
-    if array.ndim < 2:
-        raise CaptureError(f"A map needs a height and a width to be resized; this one has shape {array.shape}.")
-    height, width = size
-    rows, columns = axis_weights(array.shape[-2], height), axis_weights(array.shape[-1], width)
-    out: NDArray[np.float32] = (rows @ array.astype(np.float64) @ columns.T).astype(np.float32)
-    return out
+    if array.ndim < 2 or min(*array.shape[-2:], *size) < 1:
+        raise CaptureError(f"A map of shape {list(array.shape)} cannot be resized to {list(size)} places.")
+    resized = _along(_along(array.astype(np.float64), -2, size[0]), -1, size[1])
+    return resized.astype(np.float32)
+
+
+def _along(array: Floats, axis: int, target: int) -> Floats:
+    source = array.shape[axis]
+    if target == source:
+        return array
+    if target < source:
+        averaged: Floats = np.moveaxis(np.moveaxis(array, axis, -1) @ _areas(source, target).T, -1, axis)
+        return averaged
+    low, high, part = _neighbours(source, target)
+    below = np.take(array, low, axis=axis)
+    return below + (np.take(array, high, axis=axis) - below) * (part if axis == -1 else part[:, None])
+
+
+@lru_cache(maxsize=64)
+def _neighbours(source: int, target: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
+    """For each target cell, the two source cells round its centre and how far it lies towards the second."""
+    centre = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
+    low = np.floor(centre).astype(np.intp)
+    return low, np.minimum(low + 1, source - 1), centre - low
+
+
+@lru_cache(maxsize=64)
+def _areas(source: int, target: int) -> Floats:
+    """`[target, source]`: the part of each target cell that each source cell covers; rows sum to 1."""
+    edges = np.arange(target + 1) * source / target
+    cell = np.arange(source)
+    overlap = np.clip(np.minimum(edges[1:, None], cell + 1) - np.maximum(edges[:-1, None], cell), 0, None)
+    areas: Floats = overlap / overlap.sum(axis=1, keepdims=True)
+    return areas
 
 
 def combine(maps: Iterable[NDArray[np.floating]], size: tuple[int, int]) -> NDArray[np.float32]:

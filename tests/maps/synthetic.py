@@ -4,8 +4,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from promptattn.maps import ColumnInfo, HeatMaps, LayerMaps, PatchMaps, PromptInfo, TextAttention
-from promptattn.prompt.tokens import Token
-from promptattn.prompt.words import Word, fold, split_words
+from promptattn.prompt import Token, Word
+from promptattn.prompt.words import fold, split_words
 
 
 def prompt_info(text, weights=None, pieces=4, cut=()):
@@ -31,7 +31,8 @@ def prompt_info(text, weights=None, pieces=4, cut=()):
         ColumnInfo("end", "<end>"),
         ColumnInfo("padding", "<padding>"),
     )
-    return PromptInfo(text, tuple(tokens), tuple(words), columns)
+    missed = tuple(word.index for word in words if word.text in cut)
+    return PromptInfo(text, tuple(tokens), tuple(words), columns, missed)
 
 
 def blob(grid, centre, width=0.18):

@@ -140,7 +140,7 @@ def test_a_miss_names_what_there_is(maps):
         maps["raton"]
     assert "gato" in maps
     assert "perro" not in maps
-    assert [word.text for word in maps] == "un gato rojo persigue a un ratón gris".split()
+    assert [word.text for word in maps] == ["un", "gato", "rojo", "persigue", "a", "un", "ratón", "gris"]
     for key in (3, None, ("un", "a"), 1.5):
         with pytest.raises(CaptureError, match=r"Ask for a word \(\"cat\"\)"):
             maps[key]
@@ -155,6 +155,13 @@ def test_a_word_that_was_cut_off_says_so():
     with pytest.raises(CaptureError, match="'gris' has no map: it was cut off"):
         maps["ratón gris"]
     assert maps["ratón"].share > 0
+
+
+def test_a_word_that_was_cut_in_part_says_so(maps):
+    partly = dataclasses.replace(maps, prompts=(dataclasses.replace(maps.prompt, cut=(6,)),))
+    with pytest.warns(PromptAttnWarning, match="'ratón' was cut in part"):
+        heat = partly["ratón gris"]
+    np.testing.assert_array_equal(heat.array, maps["ratón gris"].array)
 
 
 def test_a_word_that_was_not_captured_says_so(maps):
@@ -220,7 +227,7 @@ def test_relations_between_words(maps):
     matrix = text.word_matrix(maps.words)
     assert matrix[3, 1] == pytest.approx(expected, abs=1e-6)
     assert np.triu(matrix, 1).max() == 0
-    with pytest.raises(CaptureError, match="for 'text_encoder_2'. Encoders: text_encoder"):
+    with pytest.raises(CaptureError, match=r"for 'text_encoder_2'\. Encoders: text_encoder"):
         maps.relation("rojo", "gato", encoder="text_encoder_2")
 
 
