@@ -38,6 +38,7 @@ def text_attention_picture(
 
 
 def _panel(encoder: TextAttention, words: Sequence[Word], colors: str) -> Image.Image:
+    words = encoder.reads(words)
     shown = words[:MOST]
     matrix = encoder.word_matrix(shown)
     cell = CELL if len(shown) <= 24 else 22

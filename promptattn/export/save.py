@@ -91,8 +91,7 @@ def _write_pictures(
     sheet = contact_sheet(maps.prompt.text, base, words, alpha=alpha, colors=colors)
     sheet.save(folder / "contact_sheet.png", compress_level=FAST)
     if maps.text_attention:
-        read = [word for word in maps.words if word.tokens and not word.is_punctuation]
-        picture = text_attention_picture(maps.text_attention, read, colors=colors)
+        picture = text_attention_picture(maps.text_attention, maps.words, colors=colors)
         picture.save(folder / "text_attention.png", compress_level=FAST)
     return [_write_subject(one, folder, base, alpha, colors) for one in found if one.kind in FOLDERS]
 

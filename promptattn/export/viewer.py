@@ -128,7 +128,7 @@ def _relations(maps: HeatMaps, colors: str) -> list[dict[str, Any]]:
 
 def _relation(text: TextAttention, maps: HeatMaps, colors: str) -> dict[str, Any]:
     """The table between words: for each cell the mass, its colour, and whether dark text is readable on it."""
-    read = [word for word in maps.words if word.tokens and not word.is_punctuation]
+    read = text.reads(maps.words)
     words = read[:MOST_RELATED]
     matrix = text.word_matrix(words)
     table, level = colormap(colors), level_of(matrix)

@@ -232,19 +232,19 @@ class HeatMaps:
         Text encoders of the CLIP kind are causal: a word attends only to itself and to words before it.
         """
         self._single()
-        queries = [index for word in self._words_of(query) for index in word.tokens]
-        keys = [index for word in self._words_of(key) for index in word.tokens]
-        return self._text(encoder).between(queries, keys)
-
-    def _text(self, encoder: str | None) -> TextAttention:
-        for text in self.text_attention:
-            if encoder in (None, text.encoder):
-                return text
-        names = ", ".join(text.encoder for text in self.text_attention) or "none"
-        raise CaptureError(
-            f"No attention between words was recorded{f' for {encoder!r}' if encoder else ''}. "
-            f"Encoders: {names}. Ask for it with Capture(relations=True) before the run."
-        )
+        queries, keys = self._words_of(query), self._words_of(key)
+        texts = [text for text in self.text_attention if encoder in (None, text.encoder)]
+        if not texts:
+            names = ", ".join(text.encoder for text in self.text_attention) or "none"
+            raise CaptureError(
+                f"No attention between words was recorded{f' in {encoder!r}' if encoder else ''}. Encoders: {names}. "
+                "Capture(relations=...) must hold 'text->text'."
+            )
+        for text in texts:
+            if text.reads(queries) and text.reads(keys):
+                tokens = [[index for word in words for index in word.tokens] for words in (queries, keys)]
+                return text.between(*tokens)
+        raise CaptureError(f"The text encoder did not read {query!r} and {key!r} together, so neither saw the other.")
 
     def state(self, tokens: Sequence[int]) -> State:
         """Whether tokens (say `word.tokens`) have a map, and if not why: `recorded`, `cut`, `left out`."""

@@ -4,7 +4,7 @@ All masses are probabilities after weighting, float32 in [0, 1], means over head
 otherwise. Images of a batch stand first, and columns (what is attended to) last.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -114,6 +114,11 @@ class TextAttention:
     def tokens(self) -> tuple[str, ...]:
         """The texts along both axes of the matrix."""
         return tuple(column.text for column in self.columns)
+
+    def reads(self, words: Iterable[Word]) -> list[Word]:
+        """Those of `words` (punctuation left out) that the encoder read here, at least in part."""
+        tokens = {column.token for column in self.columns if column.token is not None}
+        return [word for word in words if not word.is_punctuation and not tokens.isdisjoint(word.tokens)]
 
     def word_matrix(self, words: Sequence[Word]) -> Array:
         """How much each word attends to each other one, float32 `[query_word, key_word]`, mean over layers.

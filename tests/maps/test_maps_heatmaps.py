@@ -227,7 +227,11 @@ def test_relations_between_words(maps):
     matrix = text.word_matrix(maps.words)
     assert matrix[3, 1] == pytest.approx(expected, abs=1e-6)
     assert np.triu(matrix, 1).max() == 0
-    with pytest.raises(CaptureError, match=r"for 'text_encoder_2'\. Encoders: text_encoder"):
+    apart = dataclasses.replace(text, columns=text.columns[:3], mass=text.mass[:, :3, :3].copy())
+    assert [word.text for word in apart.reads(maps.words)] == ["un", "gato"]
+    with pytest.raises(CaptureError, match="did not read 'rojo' and 'gato' together"):
+        dataclasses.replace(maps, text_attention=(apart,)).relation("rojo", "gato")
+    with pytest.raises(CaptureError, match=r"in 'text_encoder_2'\. Encoders: text_encoder"):
         maps.relation("rojo", "gato", encoder="text_encoder_2")
 
 
