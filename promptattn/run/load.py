@@ -59,7 +59,7 @@ def _from_pretrained(source: str, dtype: Any) -> Any:
     from diffusers import DiffusionPipeline
 
     try:
-        return DiffusionPipeline.from_pretrained(source, torch_dtype=dtype)
+        return DiffusionPipeline.from_pretrained(source, dtype=dtype)
     except (OSError, ValueError, ConnectionError, RuntimeError) as error:
         if Path(source).is_dir():
             raise UnsupportedModelError(f"the pipeline in {source} cannot be loaded: {_first_line(error)}") from error
