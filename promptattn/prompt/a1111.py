@@ -52,8 +52,8 @@ def parse_a1111(written: str) -> Prompt:
         nodes.append(_node(source, event, weight, found))
     prompt = Prompt(tuple(nodes), source=written)
     placed = [_placed(source, diagnostic) for diagnostic in found]
-    every = sorted([*source.diagnostics, *placed, *_absurd(prompt)], key=lambda d: (d.start, d.end))
-    return replace(prompt, diagnostics=tuple(every))
+    every = dict.fromkeys([*source.diagnostics, *placed, *_absurd(prompt)])
+    return replace(prompt, diagnostics=tuple(sorted(every, key=lambda d: (d.start, d.end))))
 
 
 def _weighted(events: list[Event]) -> Iterator[tuple[Text | BreakWord, Decimal]]:

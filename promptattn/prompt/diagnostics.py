@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
+from unicodedata import combining, east_asian_width
 
 from promptattn.errors import PromptSyntaxError
 
@@ -33,10 +34,16 @@ class Diagnostic:
         low = max(0, self.start - _CONTEXT)
         high = min(len(text), max(self.end, self.start + 1) + _CONTEXT)
         before, after = "..." if low else "", "..." if high < len(text) else ""
-        # One column per character: whitespace and control characters would move the caret away from its place.
+        # Line breaks and control characters would move the caret away from its place.
         shown = "".join(c if c.isprintable() else " " for c in text[low:high])
-        width = max(1, min(self.end, high) - self.start)
-        return f"  {before}{shown}{after}\n  {' ' * (len(before) + self.start - low)}{'^' * width}"
+        left = len(before) + _columns(shown[: self.start - low])
+        width = max(1, _columns(shown[self.start - low : self.end - low]))
+        return f"  {before}{shown}{after}\n  {' ' * left}{'^' * width}"
+
+
+def _columns(shown: str) -> int:
+    """How many columns of a terminal the text takes."""
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in shown)
 
 
 def raise_first_mistake(text: str, diagnostics: Iterable[Diagnostic]) -> None:

@@ -1,7 +1,7 @@
 """Findings about tokens: weights that cannot act, words that are cut, text that the tokenizer does not know."""
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from promptattn.prompt.diagnostics import Diagnostic
 from promptattn.prompt.nodes import Prompt
@@ -12,7 +12,7 @@ from promptattn.prompt.words import Word
 
 __all__ = ["find_in_tokens"]
 
-_SHOWN = 12  # words named in one message
+_SHOWN = 60  # words named in one message
 
 
 def find_in_tokens(
@@ -72,18 +72,21 @@ def _without_token(prompt: Prompt, tokens: Sequence[TextToken], words: Sequence[
 
 
 def _unknown(prompt: Prompt, tokenizer: Tokenizer, tokens: Sequence[TextToken], frame: Frame) -> Iterator[Diagnostic]:
+    """Text that the tokenizer reads as one of its marks: literally, or because it has no token for it."""
     marks = {*frame.before, *frame.after}
     unknown = getattr(tokenizer, "unk_token_id", None)
-    for token in tokens:
-        text = prompt.text[token.start : token.end]
-        if token.id != unknown and token.id not in marks:
+    for _, row in groupby(tokens, key=lambda token: token.id if token.id == unknown or token.id in marks else None):
+        run = list(row)
+        if run[0].id != unknown and run[0].id not in marks:
             continue
-        if token.id in marks and text == tokenizer.convert_ids_to_tokens(token.id):
-            message = f"{text!r} is the tokenizer's own mark for the start or end of a prompt, and is read as one"
-            yield Diagnostic("special-token", message, *prompt.locate(token.start, token.end))
+        start, end = run[0].start, run[-1].end
+        text, mark = prompt.text[start:end], tokenizer.convert_ids_to_tokens(run[0].id)
+        if run[0].id in marks and mark in text:
+            message = f"{_short(text)} is the tokenizer's own mark for the start or end of a prompt, and is read as one"
+            yield Diagnostic("special-token", message, *prompt.locate(start, end))
         else:
-            message = f"the tokenizer does not know {text!r}; the model sees an unknown token there"
-            yield Diagnostic("unknown-text", message, *prompt.locate(token.start, token.end))
+            message = f"the tokenizer does not know {_short(text)}; the model sees {mark!r} in its place"
+            yield Diagnostic("unknown-text", message, *prompt.locate(start, end))
 
 
 def _all_zero(prompt: Prompt, tokens: Sequence[TextToken]) -> Iterator[Diagnostic]:

@@ -3,7 +3,7 @@
 import unicodedata
 from typing import Literal
 
-__all__ = ["CharacterKind", "is_letter", "is_unspaced", "kind_of"]
+__all__ = ["CharacterKind", "is_letter", "is_unspaced", "join_to_one_word", "kind_of"]
 
 CharacterKind = Literal["letter", "mark", "symbol", "modifier", "joiner", "punctuation", "space"]
 
@@ -48,3 +48,8 @@ def is_letter(character: str) -> bool:
 def is_unspaced(character: str) -> bool:
     """Whether the character belongs to a script written without spaces between words (kana, Han)."""
     return any(low <= ord(character) <= high for low, high in _UNSPACED)
+
+
+def join_to_one_word(left: str, right: str) -> bool:
+    """Whether two characters side by side would be read as one word, in a script that parts words by spaces."""
+    return is_letter(left) and is_letter(right) and not (is_unspaced(left) or is_unspaced(right))

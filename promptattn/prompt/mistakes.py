@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from promptattn.prompt.diagnostics import Diagnostic
-from promptattn.prompt.letters import is_letter, is_unspaced
+from promptattn.prompt.letters import is_letter, join_to_one_word
 from promptattn.prompt.syntax import Backslash, Bracket, BreakWord, Close, Event, Open, Text
 
 __all__ = ["find_mistakes"]
@@ -92,7 +92,7 @@ def _numbers(text: str, events: list[Event]) -> Iterator[Diagnostic]:
         if isinstance(event, Close) and event.bracket.bad_number is not None:
             start, end = event.bracket.bad_number
             yield _bad_number(text, start, end)
-        elif isinstance(event, Close) and event.bracket.kind == "(":
+        elif isinstance(event, Close) and event.bracket.kind == "(" and event.bracket.is_plain:
             tail = _after_colon(events, index)
             if tail is not None and _looks_like_weight(text[tail[0] : tail[1]]):
                 yield _bad_number(text, *tail)
@@ -134,9 +134,11 @@ def _glued(text: str, events: list[Event]) -> Iterator[Diagnostic]:
     bracket_between = False
     for event in events:
         if isinstance(event, Text):
-            if before is not None and bracket_between and _one_word(text[before.end - 1], text[event.start]):
-                message = "these two pieces become one word once the brackets are taken away; add a space to part them"
-                yield Diagnostic("glued-words", message, before.end - 1, event.start + 1)
+            if before is not None and bracket_between and join_to_one_word(text[before.end - 1], text[event.start]):
+                start, end = _last_word(text, before), _first_word(text, event)
+                glued = f"{text[start : before.end]}{text[event.start : end]}"
+                message = f"{glued[:60]!r} becomes one word once the brackets are taken away; add a space to part it"
+                yield Diagnostic("glued-words", message, start, end)
             before, bracket_between = event, False
         elif isinstance(event, BreakWord):
             before = None
@@ -144,8 +146,20 @@ def _glued(text: str, events: list[Event]) -> Iterator[Diagnostic]:
             bracket_between = True
 
 
-def _one_word(left: str, right: str) -> bool:
-    return is_letter(left) and is_letter(right) and not (is_unspaced(left) or is_unspaced(right))
+def _last_word(text: str, piece: Text) -> int:
+    """Where the word at the end of the piece starts."""
+    start = piece.end - 1
+    while start > piece.start and is_letter(text[start - 1]):
+        start -= 1
+    return start
+
+
+def _first_word(text: str, piece: Text) -> int:
+    """Where the word at the start of the piece ends."""
+    end = piece.start + 1
+    while end < piece.end and is_letter(text[end]):
+        end += 1
+    return end
 
 
 def _unsupported(text: str, events: list[Event]) -> Iterator[Diagnostic]:

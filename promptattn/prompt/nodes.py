@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
 from math import isfinite
+from numbers import Real
 
 from promptattn.errors import PromptSyntaxError
 from promptattn.prompt.diagnostics import Diagnostic
@@ -31,7 +32,7 @@ class Span:
     origins: tuple[int, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if isinstance(self.weight, bool) or not isinstance(self.weight, int | float) or not _finite(self.weight):
+        if isinstance(self.weight, bool) or not isinstance(self.weight, Real) or not _finite(self.weight):
             raise PromptSyntaxError(f"the weight of {self.text!r} must be a finite number, not {self.weight!r}")
         if any("\ud800" <= c <= "\udfff" for c in self.text):
             raise PromptSyntaxError(f"{self.text!r} contains half a surrogate pair, which is not a character")
@@ -167,9 +168,9 @@ class Prompt:
         return self
 
 
-def _finite(weight: float) -> bool:
+def _finite(weight: Real) -> bool:
     try:
-        return isfinite(weight)
+        return isfinite(float(weight))
     except OverflowError:  # an int too large for a float
         return False
 

@@ -31,12 +31,9 @@ class TokenPlan:
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
         """All findings about both prompts, those about their tokens included, each once."""
-        sides = ((self.prompt, self.encoders, "prompt"), (self.negative_prompt, self.negative, "negative_prompt"))
-        found: dict[Diagnostic, None] = {}
-        for prompt, encoders, source in sides:
-            every = [*prompt.diagnostics, *(d for encoder in encoders for d in encoder.diagnostics)]
-            found.update((replace(d, source=source), None) for d in every)  # type: ignore[arg-type]
-        return tuple(found)
+        positive = _findings(self.prompt, self.encoders)
+        negative = (replace(d, source="negative_prompt") for d in _findings(self.negative_prompt, self.negative))
+        return tuple(dict.fromkeys([*positive, *negative]))
 
     def __getitem__(self, name: str) -> EncoderPlan:
         """The positive prompt's plan for the encoder of that name (`text_encoder`, `text_encoder_2`, ...)."""
@@ -91,6 +88,10 @@ def plan(
         for one in parsed
     )
     return TokenPlan(prompt=parsed[0], negative_prompt=parsed[1], encoders=positive, negative=negative)
+
+
+def _findings(prompt: Prompt, encoders: tuple[EncoderPlan, ...]) -> list[Diagnostic]:
+    return [*prompt.diagnostics, *(found for encoder in encoders for found in encoder.diagnostics)]
 
 
 def _encoders(pipe: Any) -> Iterator[tuple[str, Any, Any]]:

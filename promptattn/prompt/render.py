@@ -4,12 +4,13 @@ import re
 from decimal import Decimal
 
 from promptattn.prompt.nodes import Break, Prompt, Span
+from promptattn.prompt.source import TAG_START
 
 __all__ = ["plain_decimal", "render"]
 
 _SYNTAX = re.compile(r"[\\()\[\]]")
 # A lone backslash is dropped in parsing: one inside a word that would be read as syntax keeps that word text.
-_WORD_AS_SYNTAX = re.compile(r"\bB(?=REAK\b)|<(?=(?:lora|lyco|hypernet):)")
+_WORD_AS_SYNTAX = re.compile(rf"\bB(?=REAK\b)|{TAG_START}")
 
 
 def render(prompt: Prompt) -> str:

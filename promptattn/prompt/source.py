@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from promptattn.prompt.diagnostics import Diagnostic
+from promptattn.prompt.letters import join_to_one_word
 
-__all__ = ["CleanSource", "clean_source"]
+__all__ = ["TAG_START", "CleanSource", "clean_source"]
 
 # A1111 takes these tags out before it reads brackets. A tag holds no further "<", so that the search stays linear.
-_TAG = re.compile(r"<(?:lora|lyco|hypernet):[^<>]+>")
+TAG_START = r"<(?=(?i:lora|lyco|hypernet):)"
+_TAG = re.compile(TAG_START + "[^<>]+>")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -38,11 +40,15 @@ def clean_source(written: str) -> CleanSource:
     origins: list[int] = []
     position = 0
     for tag in tags:
-        pieces.append(whole[position : tag.start()])
-        origins.extend(range(position, tag.start()))
+        if position < tag.start():
+            pieces.append(whole[position : tag.start()])
+            origins.extend(range(position, tag.start()))
         position = tag.end()
         message = f"{tag[0]} is taken out of the text; load the network with the pipeline's own load_lora_weights"
         diagnostics.append(Diagnostic("network-tag", message, tag.start(), tag.end(), "info"))
+        if pieces and position < len(whole) and join_to_one_word(pieces[-1][-1], whole[position]):
+            message = "the words on both sides become one once the tag is taken out; add a space to part them"
+            diagnostics.append(Diagnostic("glued-words", message, origins[-1], position + 1))
     pieces.append(whole[position:])
     origins.extend(range(position, len(whole) + 1))
     return CleanSource("".join(pieces), origins, tuple(diagnostics))

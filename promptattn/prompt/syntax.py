@@ -31,15 +31,17 @@ _BREAK = re.compile(r"\bBREAK\b")
 
 @dataclass(slots=True)
 class Bracket:
-    """A pair of brackets: where it opens, where it ends (-1 while it does not), and what it multiplies by.
+    """A pair of brackets: where it opens and ends (-1 while it does not), and what it multiplies by.
 
-    `bad_number` is the range of a number that could not be used, kept as text.
+    `is_plain` says that no number stood before the closing bracket; `bad_number` is the range of one that could not
+    be used and is kept as text.
     """
 
     kind: str
     start: int
     end: int = -1
     factor: Decimal = Decimal(1)
+    is_plain: bool = True
     bad_number: tuple[int, int] | None = None
 
 
@@ -111,6 +113,7 @@ def _close(bracket: Bracket, lexeme: re.Match[str]) -> list[Event]:
     start, bracket.end = lexeme.span()
     if lexeme["number"] is None:
         return [Close(bracket)]
+    bracket.is_plain = False
     factor = _factor(lexeme["number"])
     if factor is not None:
         bracket.factor = factor
