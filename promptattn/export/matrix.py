@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from promptattn.export.text import drawable, fit, font
 from promptattn.maps.colormap import colormap
-from promptattn.maps.heatmap import level_of
+from promptattn.maps.paint import level_of
 from promptattn.maps.records import TextAttention
 from promptattn.prompt import Word
 

@@ -16,7 +16,7 @@ from promptattn.export.sheet import contact_sheet
 from promptattn.export.subjects import Subject, subjects, warn_of_empty
 from promptattn.export.viewer import write_viewer
 from promptattn.maps import HeatMaps
-from promptattn.maps.heatmap import as_rgb, blend, gray16, level_of
+from promptattn.maps.paint import as_rgb, blend, gray16, level_of, own_scale
 
 __all__ = ["save", "write"]
 
@@ -36,9 +36,10 @@ def save(
     """Write the maps to `folder`, whole or not at all, and return its path.
 
     The folder holds `index.html` (the viewer, self-contained), `contact_sheet.png`, `text_attention.png`, `image.png`,
-    `words/`, `tokens/`, `markers/` and `patches/` (for each an overlay `*.overlay.png` and a 16-bit gray `*.map.png`,
-    whose value 65535 stands for the `mass_at_65535` that `maps.json` gives for it), and all masses as `maps.npz` and
-    `maps.safetensors`. The maps of several images have their pictures in `image_0/`, `image_1/` ...
+    `words/`, `tokens/`, `markers/` and `patches/`, and all masses as `maps.npz` and `maps.safetensors`, described by
+    `maps.json`. Each word and so on has an overlay, `*.overlay.png`, and a 16-bit gray picture, `*.map.png`, where 0 is
+    no mass and 65535 the `mass_at_65535` that `maps.json` gives for it. The maps of several images have their pictures
+    in `image_0/`, `image_1/` ...
 
     Args:
         image: the generated image (Pillow, or uint8 `[height, width, 3]`), or a list of one for each image of the maps.
@@ -64,7 +65,8 @@ def write(maps: HeatMaps, folder: Path, *, image: Any = None, alpha: float = 0.8
         found = list(subjects(single))
         warn_of_empty(found)
         for entry in _write_pictures(single, found, into, picture, alpha, colormap):
-            pictures.append({**entry, "image": index, "file": (into / entry["file"]).relative_to(folder).as_posix()})
+            files = {key: (into / entry[key]).relative_to(folder).as_posix() for key in ("file", "overlay")}
+            pictures.append(entry | files | {"image": index})
         shown.append(found)
     description = describe(maps) | {"pictures": pictures}
     write_arrays(maps, folder, description)
@@ -101,7 +103,9 @@ def _write_subject(subject: Subject, folder: Path, base: Image.Image, alpha: flo
     place.mkdir(exist_ok=True)
     name = safe_name(subject.index, subject.label)
     mass = subject.mass if base.size == subject.heat.size[::-1] else subject.heat.resized((base.height, base.width))
-    blend(base, level_of(mass), alpha=alpha, colormap=colors).save(place / f"{name}.overlay.png", compress_level=FAST)
+    low, top = own_scale(mass)
+    over = blend(base, level_of(mass, low, top), alpha=alpha, colormap=colors)
+    over.save(place / f"{name}.overlay.png", compress_level=FAST)
     gray16(subject.mass).save(place / f"{name}.map.png", compress_level=FAST)
     return {
         "kind": subject.kind,
@@ -109,5 +113,7 @@ def _write_subject(subject: Subject, folder: Path, base: Image.Image, alpha: flo
         "label": subject.label,
         "file": f"{place.name}/{name}.map.png",
         "mass_at_65535": subject.top,
+        "overlay": f"{place.name}/{name}.overlay.png",
+        "overlay_scale": [low, top],
         "share": subject.share,
     }

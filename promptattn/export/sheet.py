@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 from promptattn.export.subjects import Subject
 from promptattn.export.text import Draw, drawable, fit, font, legible, wrap
 from promptattn.maps.colormap import colormap
-from promptattn.maps.heatmap import blend, level_of
+from promptattn.maps.paint import blend, level_of, own_scale
 
 __all__ = ["contact_sheet", "magnify"]
 
@@ -64,7 +64,8 @@ def _cell(
     sheet: Image.Image, draw: Draw, place: tuple[int, int], base: Image.Image, word: Subject, alpha: float, colors: str
 ) -> None:
     x, y = place
-    level = level_of(word.heat.resized((base.height, base.width)))
+    mass = word.heat.resized((base.height, base.width))
+    level = level_of(mass, *own_scale(mass))
     sheet.paste(blend(base, level, alpha=alpha, colormap=colors), place)
     share = f"{100 * word.share:.1f} %"
     wide = font(14).getlength(share)
@@ -81,7 +82,6 @@ def _cell(
 def _legend(sheet: Image.Image, draw: Draw, place: tuple[int, int], width: int, colors: str) -> None:
     x, y = place
     bar = Image.fromarray(colormap(colors)[None]).resize((160, 12))
-    draw.text((x, y), "0", font=font(14), fill=FAINT)
-    sheet.paste(bar, (x + 16, y + 3))
-    text = fit("each word's largest mass · % = its share of all attention", 14, width - 190)
-    draw.text((x + 186, y), text, font=font(14), fill=FAINT)
+    sheet.paste(bar, (x, y + 3))
+    text = fit("each word's least to largest mass · % = its share of all attention", 14, width - 172)
+    draw.text((x + 172, y), text, font=font(14), fill=FAINT)

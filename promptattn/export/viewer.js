@@ -5,30 +5,30 @@ const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 const colors = bytes(data.colors);
 const percent = (mass) => (100 * mass).toFixed(mass < 0.0995 ? 1 : 0) + " %";
 
-/* A map: 16-bit levels of its largest mass, on a grid; `at` interpolates between cell centres, as the export does. */
+/* A map: masses on a grid, from 16-bit parts of its largest; `at` interpolates between cell centres, as the export does. */
 function unpack(map, [height, width]) {
   const raw = new DataView(bytes(map.mass).buffer);
-  const levels = Float32Array.from({ length: height * width }, (_, i) => raw.getUint16(2 * i, true) / 65535);
+  const masses = Float32Array.from({ length: height * width }, (_, i) => map.top * raw.getUint16(2 * i, true) / 65535);
   const at = (y, x) => {
     const row = Math.min(Math.max(y * height - 0.5, 0), height - 1), column = Math.min(Math.max(x * width - 0.5, 0), width - 1);
     const r = Math.floor(row), c = Math.floor(column), down = row - r, right = column - c;
     const r2 = Math.min(r + 1, height - 1), c2 = Math.min(c + 1, width - 1);
-    return (levels[r * width + c] * (1 - right) + levels[r * width + c2] * right) * (1 - down)
-      + (levels[r2 * width + c] * (1 - right) + levels[r2 * width + c2] * right) * down;
+    return (masses[r * width + c] * (1 - right) + masses[r * width + c2] * right) * (1 - down)
+      + (masses[r2 * width + c] * (1 - right) + masses[r2 * width + c2] * right) * down;
   };
   return { ...map, at };
 }
 
 /* Colour follows the level; opacity follows its square root, so that faint mass shows and none does not. */
-function paint(canvas, map, long, alpha, top) {
+function paint(canvas, map, long, alpha, [low, top]) {
   const ratio = canvas.clientWidth / Math.max(1, canvas.clientHeight) || 1;
   const width = Math.round(ratio >= 1 ? long : long * ratio), height = Math.round(ratio >= 1 ? long / ratio : long);
   canvas.width = Math.max(1, width); canvas.height = Math.max(1, height);
   const context = canvas.getContext("2d"), image = context.createImageData(canvas.width, canvas.height);
-  const gain = top > 0 ? map.top / top : 0;
+  const gain = top > low ? 1 / (top - low) : 0;
   for (let y = 0, i = 0; y < canvas.height; y++) {
     for (let x = 0; x < canvas.width; x++, i += 4) {
-      const level = Math.min(1, gain * map.at((y + 0.5) / canvas.height, (x + 0.5) / canvas.width));
+      const level = Math.min(1, Math.max(0, gain * (map.at((y + 0.5) / canvas.height, (x + 0.5) / canvas.width) - low)));
       const color = 3 * Math.round(255 * level);
       image.data[i] = colors[color]; image.data[i + 1] = colors[color + 1]; image.data[i + 2] = colors[color + 2];
       image.data[i + 3] = 255 * alpha * Math.sqrt(level);
@@ -44,10 +44,10 @@ function start(section, view) {
   const words = maps.filter((map) => map.kind === "word"), rest = maps.filter((map) => map.kind === "marker" || map.kind === "punctuation");
   const chips = all("button.chip"), thumbs = all(".thumb"), frame = find(".frame"), cross = find(".cross");
   const common = Math.max(...words.map((map) => map.top), 0);
-  let pinned = words.length ? maps.indexOf(words.reduce((a, b) => (b.top > a.top ? b : a))) : maps.length ? 0 : -1;
+  let pinned = words.length ? maps.indexOf(words.reduce((a, b) => (b.top - b.low > a.top - a.low ? b : a))) : maps.length ? 0 : -1;
   let shown = -1, place = null;
 
-  const scaleOf = (map) => (find(".common").checked && map.kind === "word" ? common : map.top);
+  const scaleOf = (map) => (find(".common").checked && map.kind === "word" ? [0, common] : [map.low, map.top]);
   function show(index, again = false) {
     if (index === shown && !again) return;
     shown = index;
@@ -58,7 +58,9 @@ function start(section, view) {
     label.textContent = map.label;
     note.textContent = map.top > 0 ? ` ${percent(map.share)} of the attention, ${percent(map.top)} at most` : " nothing attended to it";
     find(".shown").replaceChildren(label, note);
-    find(".legend .top").textContent = percent(scaleOf(map));
+    const [low, top] = scaleOf(map).map(percent);
+    find(".legend .low").textContent = low;
+    find(".legend .top").textContent = top;
     for (const button of [...chips, ...thumbs]) {
       button.classList.toggle("active", Number(button.dataset.map) === index);
     }
@@ -73,7 +75,7 @@ function start(section, view) {
   function rank(at) {
     place = at;
     cross.hidden = !at;
-    const mass = (map) => (at ? map.top * map.at(at.y, at.x) : map.share);
+    const mass = (map) => (at ? map.at(at.y, at.x) : map.share);
     if (at) { cross.style.left = 100 * at.x + "%"; cross.style.top = 100 * at.y + "%"; }
     const ranked = words.map((map) => ({ map, mass: mass(map) })).sort((a, b) => b.mass - a.mass);
     const most = Math.max(ranked.length ? ranked[0].mass : 0, 1e-12);
@@ -81,7 +83,9 @@ function start(section, view) {
     find(".ranking ol").replaceChildren(...ranked.slice(0, 8).map(({ map, mass }) => {
       const line = document.createElement("li"), name = document.createElement("bdi");
       const track = document.createElement("div"), bar = document.createElement("i"), value = document.createElement("span");
-      name.textContent = map.label; value.textContent = percent(mass);
+      name.textContent = map.label;
+      value.textContent = percent(mass);
+      if (at && map.share > 0) value.title = `${(mass / map.share).toFixed(1)} times its mean`;
       track.className = "track"; bar.style.width = 100 * mass / most + "%";
       track.append(bar); line.append(name, track, value);
       return line;
@@ -92,7 +96,8 @@ function start(section, view) {
     find(".rest").textContent = others ? `Beside the words: ${others}` : "";
     for (const chip of chips) {
       const map = maps[chip.dataset.map];
-      chip.style.setProperty("--heat", at && map.kind === "word" ? mass(map) / most : 0);
+      const level = map.top > map.low ? (mass(map) - map.low) / (map.top - map.low) : 0;
+      chip.style.setProperty("--heat", at && map.kind === "word" ? Math.min(1, Math.max(0, level)) : 0);
     }
   }
 
@@ -132,7 +137,7 @@ function start(section, view) {
   for (const control of all(".controls input")) control.addEventListener("input", () => show(shown, true));
 
   return () => {  /* once visible: canvases take their shape from the layout */
-    for (const thumb of thumbs) paint(thumb.querySelector("canvas"), maps[thumb.dataset.map], 96, 0.8, maps[thumb.dataset.map].top);
+    for (const thumb of thumbs) paint(thumb.querySelector("canvas"), maps[thumb.dataset.map], 96, 0.8, scaleOf(maps[thumb.dataset.map]));
     if (pinned >= 0) { shown = -1; pin(pinned); }
     rank(null);
   };

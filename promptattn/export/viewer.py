@@ -20,7 +20,7 @@ from promptattn import __version__
 from promptattn.export.subjects import Subject
 from promptattn.maps import HeatMaps
 from promptattn.maps.colormap import colormap
-from promptattn.maps.heatmap import level_of
+from promptattn.maps.paint import level_of, own_scale
 from promptattn.maps.records import TextAttention
 
 __all__ = ["render_viewer", "write_viewer"]
@@ -112,12 +112,14 @@ def _grid(maps: HeatMaps, count: int) -> tuple[int, int]:
 
 def _packed(subject: Subject, grid: tuple[int, int]) -> dict[str, Any]:
     mass = subject.heat.resized(grid)
+    low, top = own_scale(mass)
     return {
         "kind": subject.kind,
         "label": subject.label,
         "weight": subject.heat.weight,
         "share": subject.share,
-        "top": float(mass.max()),
+        "low": low,
+        "top": top,
         "mass": _base64(np.round(level_of(mass) * np.float32(65535)).astype("<u2").tobytes()),
     }
 

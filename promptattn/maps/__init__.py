@@ -3,6 +3,7 @@
 from promptattn.maps.colormap import COLORMAPS, colorize, colormap
 from promptattn.maps.heatmap import HeatMap
 from promptattn.maps.heatmaps import HeatMaps
+from promptattn.maps.paint import own_scale
 from promptattn.maps.records import ColumnInfo, LayerMaps, PatchMaps, PromptInfo, TextAttention
 from promptattn.maps.resize import combine, resize
 
@@ -18,5 +19,6 @@ __all__ = [
     "colorize",
     "colormap",
     "combine",
+    "own_scale",
     "resize",
 ]

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from promptattn.errors import CaptureError, ConfigError, PromptAttnWarning
+from promptattn.errors import CaptureError, PromptAttnWarning
 from promptattn.maps.colormap import colorize
-from promptattn.maps.resize import combine, resize
+from promptattn.maps.paint import as_rgb, blend, gray16, level_of, own_scale
+from promptattn.maps.resize import combine
 
-__all__ = ["HeatMap", "as_rgb", "blend", "gray16", "level_of"]
+__all__ = ["HeatMap"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,21 +80,29 @@ class HeatMap:
         return combine(self.by_layer.values(), size)
 
     def overlay(
-        self, image: Any = None, *, alpha: float = 0.8, colormap: str = "ember", top: float | None = None
+        self,
+        image: Any = None,
+        *,
+        alpha: float = 0.8,
+        colormap: str = "ember",
+        low: float | None = None,
+        top: float | None = None,
     ) -> Image.Image:
         """The map laid over `image`, as an RGB picture of the image's size.
 
-        Colour and opacity both follow the mass, from 0 (the image shows) to `top` (default: the map's own largest
-        value), where opacity is `alpha`. `image` is a Pillow image or a uint8 array `[height, width, 3]`; without one
-        the colours stand alone. `colormap` is one of `promptattn.maps.COLORMAPS`.
+        Colour and opacity both follow the mass, from `low` (the image shows) to `top` (where opacity is `alpha`). By
+        default they are the map's own least and largest mass, but a nearly flat map is not stretched beyond fourfold
+        (see `promptattn.maps.own_scale`); give both to compare maps. `image` is a Pillow image or a uint8 array
+        `[height, width, 3]`; without one the colours stand alone. `colormap` is one of `promptattn.maps.COLORMAPS`.
         """
-        if image is None:
-            level = level_of(self.array, top)
-            return Image.fromarray(colorize(level, colormap))
-        base = as_rgb(image)
-        size = (base.height, base.width)
+        base = None if image is None else as_rgb(image)
+        size = self.size if base is None else (base.height, base.width)
         mass = self.array if size == self.size else self.resized(size)
-        return blend(base, level_of(mass, top), alpha=alpha, colormap=colormap)
+        least, most = own_scale(mass)
+        level = level_of(mass, least if low is None else low, most if top is None else top)
+        if base is None:
+            return Image.fromarray(colorize(level, colormap))
+        return blend(base, level, alpha=alpha, colormap=colormap)
 
     def image(self) -> Image.Image:
         """The map as a 16-bit gray picture (Pillow mode `I;16`): 65535 is the map's largest value, 0 is no mass."""
@@ -103,47 +112,6 @@ class HeatMap:
         """What a notebook shows for the map, at least 256 pixels high."""
         buffer = BytesIO()
         factor = max(1, -(-256 // max(self.size)))
-        picture = Image.fromarray(colorize(resize(self.normalized, (self.size[0] * factor, self.size[1] * factor))))
-        picture.save(buffer, format="PNG")
+        mass = self.resized((self.size[0] * factor, self.size[1] * factor))
+        Image.fromarray(colorize(level_of(mass, *own_scale(mass)))).save(buffer, format="PNG")
         return buffer.getvalue()
-
-
-def as_rgb(image: Any) -> Image.Image:
-    """A Pillow image or a uint8 array `[height, width, 3]` as a Pillow RGB image."""
-    if isinstance(image, Image.Image):
-        return image.convert("RGB")
-    array = np.asarray(image)
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[-1] != 3:
-        raise ConfigError(
-            "The image must be a Pillow image or a uint8 array [height, width, 3]; "
-            f"this is {type(image).__name__} of {array.dtype}, shape {array.shape}."
-        )
-    return Image.fromarray(array)
-
-
-def gray16(mass: NDArray[np.floating]) -> Image.Image:
-    """`mass` `[height, width]` as a 16-bit gray picture, 65535 being its largest value."""
-    return Image.fromarray(np.round(level_of(mass) * np.float32(65535)).astype(np.uint16))
-
-
-def blend(
-    base: Image.Image, level: NDArray[np.floating], *, alpha: float = 0.8, colormap: str = "ember"
-) -> Image.Image:
-    """Lay `level` `[height, width]` in [0, 1] over the RGB image `base`.
-
-    Opacity is `alpha` times the square root of the level, which keeps faint mass visible and leaves a place
-    without any untouched.
-    """
-    if not 0 <= alpha <= 1:
-        raise ConfigError(f"alpha is an opacity between 0 and 1; {alpha} is not.")
-    pixels = np.asarray(base, dtype=np.float32)
-    opacity = (alpha * np.sqrt(np.clip(level, 0, 1)))[..., None]
-    mixed = pixels * (1 - opacity) + colorize(level, colormap) * opacity
-    return Image.fromarray(np.round(mixed).astype(np.uint8))
-
-
-def level_of(mass: NDArray[np.floating], top: float | None = None) -> NDArray[np.float32]:
-    """`mass` relative to `top` (default: its own largest value), float32 in [0, 1]; zeros stay zeros."""
-    most = float(mass.max(initial=0)) if top is None else top
-    scaled = mass / most if most > 0 else np.zeros(mass.shape)
-    return np.clip(scaled, 0, 1).astype(np.float32)
