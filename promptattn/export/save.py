@@ -30,7 +30,7 @@ def save(
     *,
     image: Any = None,
     force: bool = False,
-    alpha: float = 0.8,
+    alpha: float = 0.9,
     colormap: str = "ember",
 ) -> Path:
     """Write the maps to `folder`, whole or not at all, and return its path.
@@ -54,7 +54,7 @@ def save(
     return Path(folder)
 
 
-def write(maps: HeatMaps, folder: Path, *, image: Any = None, alpha: float = 0.8, colormap: str = "ember") -> None:
+def write(maps: HeatMaps, folder: Path, *, image: Any = None, alpha: float = 0.9, colormap: str = "ember") -> None:
     """What `save` does, into a folder that exists; for callers that have opened an `atomic_folder` themselves."""
     images = _images_for(maps, image)
     pictures: list[dict[str, Any]] = []

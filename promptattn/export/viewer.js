@@ -19,7 +19,7 @@ function unpack(map, [height, width]) {
   return { ...map, at };
 }
 
-/* Colour follows the level; opacity follows its square root, so that faint mass shows and none does not. */
+/* Colour and opacity both follow the level between the ends of the scale. */
 function paint(canvas, map, long, alpha, [low, top]) {
   const ratio = canvas.clientWidth / Math.max(1, canvas.clientHeight) || 1;
   const width = Math.round(ratio >= 1 ? long : long * ratio), height = Math.round(ratio >= 1 ? long / ratio : long);
@@ -31,7 +31,7 @@ function paint(canvas, map, long, alpha, [low, top]) {
       const level = Math.min(1, Math.max(0, gain * (map.at((y + 0.5) / canvas.height, (x + 0.5) / canvas.width) - low)));
       const color = 3 * Math.round(255 * level);
       image.data[i] = colors[color]; image.data[i + 1] = colors[color + 1]; image.data[i + 2] = colors[color + 2];
-      image.data[i + 3] = 255 * alpha * Math.sqrt(level);
+      image.data[i + 3] = 255 * alpha * level;
     }
   }
   context.putImageData(image, 0, 0);
@@ -137,7 +137,7 @@ function start(section, view) {
   for (const control of all(".controls input")) control.addEventListener("input", () => show(shown, true));
 
   return () => {  /* once visible: canvases take their shape from the layout */
-    for (const thumb of thumbs) paint(thumb.querySelector("canvas"), maps[thumb.dataset.map], 96, 0.8, scaleOf(maps[thumb.dataset.map]));
+    for (const thumb of thumbs) paint(thumb.querySelector("canvas"), maps[thumb.dataset.map], 96, 0.9, scaleOf(maps[thumb.dataset.map]));
     if (pinned >= 0) { shown = -1; pin(pinned); }
     rank(null);
   };

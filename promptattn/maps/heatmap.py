@@ -83,7 +83,7 @@ class HeatMap:
         self,
         image: Any = None,
         *,
-        alpha: float = 0.8,
+        alpha: float = 0.9,
         colormap: str = "ember",
         low: float | None = None,
         top: float | None = None,

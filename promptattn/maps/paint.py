@@ -37,17 +37,16 @@ def gray16(mass: NDArray[np.floating]) -> Image.Image:
 
 
 def blend(
-    base: Image.Image, level: NDArray[np.floating], *, alpha: float = 0.8, colormap: str = "ember"
+    base: Image.Image, level: NDArray[np.floating], *, alpha: float = 0.9, colormap: str = "ember"
 ) -> Image.Image:
     """Lay `level` `[height, width]` in [0, 1] over the RGB image `base`.
 
-    Opacity is `alpha` times the square root of the level, which keeps faint mass visible and leaves a place without
-    any untouched.
+    Opacity is `alpha` times the level, so that a place at the low end of the scale shows the image untouched.
     """
     if not 0 <= alpha <= 1:
         raise ConfigError(f"alpha is an opacity between 0 and 1; {alpha} is not.")
     pixels = np.asarray(base, dtype=np.float32)
-    opacity = (alpha * np.sqrt(np.clip(level, 0, 1)))[..., None]
+    opacity = (alpha * np.clip(level, 0, 1))[..., None]
     mixed = pixels * (1 - opacity) + colorize(level, colormap) * opacity
     return Image.fromarray(np.round(mixed).astype(np.uint8))
 
