@@ -93,7 +93,7 @@ def _numbers(text: str, events: list[Event]) -> Iterator[Diagnostic]:
             start, end = event.bracket.bad_number
             yield _bad_number(text, start, end)
         elif isinstance(event, Close) and event.bracket.kind == "(" and event.bracket.is_plain:
-            tail = _after_colon(events, index)
+            tail = _after_colon(events[max(0, index - 2) : index], event.bracket)
             if tail is not None and _looks_like_weight(text[tail[0] : tail[1]]):
                 yield _bad_number(text, *tail)
         elif isinstance(event, Text) and event.role == "colon" and event.start and is_letter(text[event.start - 1]):
@@ -103,13 +103,11 @@ def _numbers(text: str, events: list[Event]) -> Iterator[Diagnostic]:
                 yield Diagnostic("loose-number", message, *loose.span())
 
 
-def _after_colon(events: list[Event], closing: int) -> tuple[int, int] | None:
-    """The range between a colon and the closing bracket `events[closing]`, where only plain text stands there."""
-    for colon in (closing - 1, closing - 2):
-        event = events[colon]
+def _after_colon(before: list[Event], closed: Bracket) -> tuple[int, int] | None:
+    """The range from a colon to the end of `closed`, if only plain text stands there; `before` are the last events."""
+    for event in reversed(before):
         if isinstance(event, Text) and event.role == "colon":
-            bracket = events[closing].bracket  # type: ignore[union-attr]
-            return event.end, bracket.end - 1
+            return event.end, closed.end - 1
         if not (isinstance(event, Text) and event.role == "plain"):
             return None
     return None

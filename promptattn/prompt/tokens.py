@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from promptattn.errors import UnsupportedModelError
+from promptattn.prompt.letters import kind_of
 
 __all__ = ["Frame", "RawToken", "TextToken", "Token", "Tokenizer", "display", "encode", "window_of"]
 
@@ -97,7 +98,7 @@ def encode(tokenizer: Tokenizer, text: str, name: str) -> tuple[list[RawToken], 
         RawToken(ids[place], *_trimmed(text, *encoding["offset_mapping"][place]))
         for place in range(inside.start, inside.stop)
     ]
-    return _with_vectors(tokenizer, raw), _frame(tokenizer, ids, inside, name)
+    return _with_vectors(tokenizer, _with_marks(text, raw)), _frame(tokenizer, ids, inside, name)
 
 
 def _call(tokenizer: Tokenizer, text: str, name: str) -> Any:
@@ -140,6 +141,23 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
     return start + len(inner) - len(inner.lstrip()), end - len(inner) + len(inner.rstrip())
 
 
+def _with_marks(text: str, raw: list[RawToken]) -> list[RawToken]:
+    """Let each token hold the marks behind it that no token holds.
+
+    A tokenizer that composes characters (NFC) reports only the base letter for a letter and its combining accent.
+    """
+    extended: list[RawToken] = []
+    following = limit = len(text)
+    for token in reversed(raw):
+        if token.start < following:  # several tokens of one character share its range, and its marks
+            following, limit = token.start, following
+        end = token.end
+        while end < limit and kind_of(text[end]) == "mark":
+            end += 1
+        extended.append(RawToken(token.id, token.start, end))
+    return extended[::-1]
+
+
 def _with_vectors(tokenizer: Tokenizer, raw: list[RawToken]) -> list[RawToken]:
     """Put the further vectors of a textual inversion behind its first, as diffusers' `maybe_convert_prompt` does.
 
@@ -160,6 +178,12 @@ def _with_vectors(tokenizer: Tokenizer, raw: list[RawToken]) -> list[RawToken]:
 
 
 def display(tokenizer: Tokenizer, token: RawToken, text: str) -> str:
-    """The token as a reader would write it; the characters it stands for where it is only part of one."""
+    """The token as a reader would write it.
+
+    It is decoded; where it is only some bytes of a character, that character; where it decodes to nothing, as the
+    vocabulary spells it.
+    """
     decoded = str(tokenizer.decode([token.id])).strip()
-    return decoded if decoded and "\ufffd" not in decoded else text[token.start : token.end]
+    if "\ufffd" in decoded:
+        return text[token.start : token.end]
+    return decoded or str(tokenizer.convert_ids_to_tokens(token.id))
