@@ -23,6 +23,9 @@ __all__ = ["app", "main"]
 
 FAILURE, USAGE = 1, 2
 
+# Read by transformers and diffusers when they are imported.
+_QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
+
 app = typer.Typer(
     help="Weigh the words of a text-to-image prompt inside the attention, and see where each of them went.",
     no_args_is_help=True,
@@ -150,10 +153,11 @@ def _token_table(title: str, encoder: "EncoderPlan") -> Table:
 def _summary(made: "Generation", folder: Path) -> None:
     if made.maps is not None:
         first = made.maps.image(0)
-        table = Table("word", "weight", "share", title=Text(f"Where the words went (seed {made.seed})"))
+        table = Table("word", "weight", "share")
         for word in first.words:
             heat = first[word.text, word.occurrence]
             table.add_row(Text(word.text), f"{word.weight:g}", f"{heat.share:.1%}")
+        out.print(Text(f"Where the words went in the image of seed {made.seed}:"))
         out.print(table)
         out.print(Text(f"Open {folder / 'index.html'} in a browser; hover a word to see where it went."))
     else:
@@ -181,8 +185,8 @@ def _progress() -> Iterator[Any]:
 def _told(verbose: bool) -> Iterator[None]:
     """Warnings as notes, and promptattn's errors as one sentence and an exit code: 2 for usage, 1 for failure."""
     if not verbose:
-        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-        os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+        for name, value in _QUIET.items():
+            os.environ.setdefault(name, value)
     show = warnings.showwarning
 
     def note(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:

@@ -3,6 +3,7 @@
 import inspect
 import warnings
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from types import TracebackType
 from typing import Any, Self
 
@@ -243,12 +244,12 @@ class AttentionRun:
 
     def _meta(self) -> Mapping[str, Any]:
         return {
-            "prompts": [each.prompt.text for each in self.plans],
             "weighted_prompts": [each.prompt.render() for each in self.plans],
             "where": self._weighting.where,
             "strength": self._weighting.strength,
             "pipeline": type(self._pipe).__name__,
-            "model": str(getattr(self._pipe.config, "_name_or_path", "") or ""),
+            "versions": {name: version(name) for name in ("promptattn", "torch", "diffusers", "transformers")},
+            "model": str(self._pipe.config.get("_name_or_path") or ""),
         }
 
 

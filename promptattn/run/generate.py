@@ -13,7 +13,7 @@ from promptattn.maps import HeatMaps
 from promptattn.maps.capture import Capture
 from promptattn.prompt import Prompt
 from promptattn.run.attend import attend
-from promptattn.run.load import load
+from promptattn.run.load import load, recommended
 from promptattn.selection import Steps
 from promptattn.weighting import Strength
 
@@ -94,7 +94,8 @@ def generate(
     Args:
         pipe_or_name: a pipeline, or whatever :func:`load` takes.
         seed: each image i of the call has a generator of its own, seeded with `seed + i`, so that it can be made alone.
-        num_inference_steps, guidance_scale, height, width: the pipeline's own; None is its default.
+        num_inference_steps, guidance_scale, height, width: the pipeline's own; None is what suits the preset, or
+            else the pipeline's default.
         weight_steps: the steps in which weights act.
         on_step: called with (steps done, steps in all) after each.
         syntax, where, strength, layers, capture, clip_skip: see :func:`attend`.
@@ -129,7 +130,7 @@ def generate(
         "width": width,
         "callback_on_step_end": _progress(on_step),
     }
-    options = {name: value for name, value in given.items() if value is not None}
+    options = {**recommended(pipe), **{name: value for name, value in given.items() if value is not None}}
     with run:
         images = pipe(
             **run.inputs,
@@ -138,7 +139,9 @@ def generate(
         ).images
     settings = {
         "prompt": [each.prompt.render() for each in run.plans],
-        "negative_prompt": [each.negative_prompt.render() if each.negative_prompt else None for each in run.plans],
+        "negative_prompt": None
+        if negative_prompt is None
+        else [each.negative_prompt.render() for each in run.plans if each.negative_prompt is not None],
         "seed": seed,
         **{name: value for name, value in options.items() if name != "callback_on_step_end"},
         "num_images_per_prompt": num_images_per_prompt,

@@ -1,16 +1,28 @@
 """Pipelines by preset, folder or hub id."""
 
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from promptattn.errors import UnsupportedModelError
 
-__all__ = ["PRESETS", "load", "load_tokenizers"]
+__all__ = ["PRESETS", "Preset", "load", "load_tokenizers", "recommended"]
 
-PRESETS = {"shapes": "unet"}
-"""Pipelines that ship in the package, by name, and the name of their folder of weights."""
+
+@dataclass(frozen=True)
+class Preset:
+    """A pipeline with a name: its folder of weights in the package, and the settings that suit it."""
+
+    weights: str
+    settings: Mapping[str, Any]
+
+
+PRESETS = {"shapes": Preset("unet", {"num_inference_steps": 30, "guidance_scale": 4.0})}
+"""The pipelines that ship in the package, by name."""
 
 
 def load(name_or_path: str | os.PathLike[str], *, dtype: Any = None, device: Any = None) -> Any:
@@ -30,7 +42,7 @@ def load(name_or_path: str | os.PathLike[str], *, dtype: Any = None, device: Any
     source = _source(os.fspath(name_or_path))
     pipe = _from_pretrained(source, torch.float32 if dtype is None else dtype)
     # Shown in metadata: the name that the user gave, not where the package happens to be installed.
-    pipe.config._name_or_path = os.fspath(name_or_path)
+    pipe.register_to_config(_name_or_path=os.fspath(name_or_path))
     pipe.set_progress_bar_config(disable=True)
     return pipe if device is None else pipe.to(device)
 
@@ -39,7 +51,7 @@ def _source(name: str) -> str:
     if name in PRESETS:
         from promptattn.shapes import weights_folder
 
-        return str(weights_folder(PRESETS[name]))
+        return str(weights_folder(PRESETS[name].weights))
     if Path(name).is_dir():
         if not (Path(name) / "model_index.json").is_file():
             raise UnsupportedModelError(
@@ -59,7 +71,8 @@ def _from_pretrained(source: str, dtype: Any) -> Any:
     from diffusers import DiffusionPipeline
 
     try:
-        return DiffusionPipeline.from_pretrained(source, dtype=dtype)
+        with nullcontext() if not Path(source).is_dir() else _without_bars():
+            return DiffusionPipeline.from_pretrained(source, dtype=dtype)
     except (OSError, ValueError, ConnectionError, RuntimeError) as error:
         if Path(source).is_dir():
             raise UnsupportedModelError(f"the pipeline in {source} cannot be loaded: {_first_line(error)}") from error
@@ -70,9 +83,33 @@ def _from_pretrained(source: str, dtype: Any) -> Any:
         ) from error
 
 
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """The libraries' progress bars off: for a download they are worth seeing, for files on the disk they are noise."""
+    import diffusers.utils.logging
+    import transformers.utils.logging
+
+    loggers = [
+        logger for logger in (diffusers.utils.logging, transformers.utils.logging) if logger.is_progress_bar_enabled()
+    ]
+    for logger in loggers:
+        logger.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.enable_progress_bar()
+
+
 def _first_line(error: BaseException) -> str:
     text = str(error).strip().splitlines()
     return text[0].rstrip(".") if text else type(error).__name__
+
+
+def recommended(pipe: Any) -> Mapping[str, Any]:
+    """The settings that suit a pipeline loaded from a preset; empty for any other, whose own defaults then hold."""
+    preset = PRESETS.get(str(pipe.config.get("_name_or_path", "")))
+    return {} if preset is None else preset.settings
 
 
 def load_tokenizers(name_or_path: str | os.PathLike[str]) -> Any:
