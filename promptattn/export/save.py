@@ -1,6 +1,7 @@
 """Everything an export writes: pictures, arrays and the viewer, into one folder that appears whole."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -95,18 +96,21 @@ def _write_pictures(
     if maps.text_attention:
         picture = text_attention_picture(maps.text_attention, maps.words, colors=colors)
         picture.save(folder / "text_attention.png", compress_level=FAST)
-    return [_write_subject(one, folder, base, alpha, colors) for one in found if one.kind in FOLDERS]
+    drawn = [subject for subject in found if subject.kind in FOLDERS]
+    with ThreadPoolExecutor() as pool:  # Pillow lets go of the interpreter while it compresses
+        return list(pool.map(lambda subject: _write_subject(subject, folder, base, alpha, colors), drawn))
 
 
 def _write_subject(subject: Subject, folder: Path, base: Image.Image, alpha: float, colors: str) -> dict[str, Any]:
     place = folder / FOLDERS[subject.kind]
     place.mkdir(exist_ok=True)
     name = safe_name(subject.index, subject.label)
-    mass = subject.mass if base.size == subject.heat.size[::-1] else subject.heat.resized((base.height, base.width))
+    gray = subject.mass
+    gray16(gray).save(place / f"{name}.map.png", compress_level=FAST)
+    mass = gray if base.size == subject.heat.size[::-1] else subject.heat.resized((base.height, base.width))
     low, top = own_scale(mass)
     over = blend(base, level_of(mass, low, top), alpha=alpha, colormap=colors)
     over.save(place / f"{name}.overlay.png", compress_level=FAST)
-    gray16(subject.mass).save(place / f"{name}.map.png", compress_level=FAST)
     return {
         "kind": subject.kind,
         "index": subject.index,

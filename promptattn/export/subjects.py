@@ -29,20 +29,28 @@ class Subject:
     def label(self) -> str:
         return self.heat.label
 
-    @cached_property
+    @property
     def mass(self) -> NDArray[np.float32]:
-        """The map at image resolution; unlike `HeatMap.array` silent when empty, as an export warns once for all."""
+        """The map at image resolution, made anew each time: a prompt's worth of them would not fit into memory.
+
+        Unlike `HeatMap.array` it is silent when empty, as an export warns once for all.
+        """
         return self.heat.resized(self.heat.size)
+
+    @cached_property
+    def _numbers(self) -> tuple[float, float]:
+        mass = self.mass
+        return float(mass.max()), float(mass.mean(dtype=np.float64))
 
     @property
     def top(self) -> float:
         """The largest mass at any pixel."""
-        return float(self.mass.max())
+        return self._numbers[0]
 
-    @cached_property
+    @property
     def share(self) -> float:
         """The part of all attention in the image that went here."""
-        return float(self.mass.mean(dtype=np.float64))
+        return self._numbers[1]
 
 
 def subjects(maps: HeatMaps) -> Iterator[Subject]:

@@ -185,7 +185,7 @@ def test_a_disk_that_fills_up_while_saving_leaves_nothing(tmp_path, monkeypatch,
     with pytest.raises(ExportError, match="The disk is full") as told:
         maps.save(tmp_path / "out", image=image)
     assert "\n" not in str(told.value)
-    assert count == after + 1
+    assert count > after
     assert everything(tmp_path) == []
 
 
