@@ -172,8 +172,9 @@ def _call(
         q, k, v = q.unsqueeze(1), k.unsqueeze(1), v.unsqueeze(1)
         m = m.unsqueeze(1) if m is not None and m.ndim == 3 else m
     q, k, v = _broadcast(q, k, v, gqa)
-    if m is not None:
-        m = m[(None,) * (2 - m.ndim)] if m.ndim < 2 else m.unsqueeze(0) if m.ndim == 3 else m
+    if m is not None and m.ndim not in (2, 3, 4):
+        raise ValueError(f"the mask must have 2 to 4 dimensions, the last two [query, key]; got {list(m.shape)}")
+    m = m.unsqueeze(0) if m is not None and m.ndim == 3 else m
     scores = Scores(q, k, m, query.shape[-1] ** -0.5 if scale is None else scale, causal if is_causal else None)
     weights = weights if weights is not None and weights.acts else None
     _check(scores, weights, capture)

@@ -39,16 +39,13 @@ def choose(
     scores: Scores, full_value: Tensor, weights: KeyWeights | None, capture: Columns | None, dropout_p: float,
 ) -> Explanation:  # fmt: skip
     """The path for these tensors. `scores` and `full_value` are the same tensors brought to four dimensions."""
-    if weights is None and capture is None:
-        return Explanation("sdpa", "", "nothing to weigh and nothing to watch")
     length = scores.key.shape[2]
     if weights is None:
-        if not dropout_p:
-            kernel = chosen_by_sdpa(query, key, value, mask, is_causal, scale, gqa)
-            if kernel is not None:
-                return Explanation(
-                    "fused+lse", kernel.name, "SDPA would run this kernel, and it returns its log-sum-exp"
-                )
+        kernel = None if dropout_p else chosen_by_sdpa(query, key, value, mask, is_causal, scale, gqa)
+        if capture is None:
+            return Explanation("sdpa", kernel.name if kernel else "", "nothing to weigh and nothing to watch")
+        if kernel is not None:
+            return Explanation("fused+lse", kernel.name, "SDPA would run this kernel, and it returns its log-sum-exp")
         if length <= DENSE_KEYS:
             return Explanation("sdpa+dense", "", f"SDPA takes no fused kernel here, and {length} keys are few")
     elif dropout_p:
@@ -68,7 +65,7 @@ def choose(
         )
     if weights.gentle:
         return Explanation("correction", kernel.name, f"the weights are known to be at least {weights.floor}")
-    if scores.is_causal and (scores.scale == 0 or scores.query.shape[-1] >= kernel.head_limit):
+    if scores.is_causal and scores.query.shape[-1] >= kernel.head_limit:
         return Explanation("dense", "", "causal, and no channel is left to hide the weighted keys with")
     return Explanation("merge", kernel.name, "the weights may be small, or are known only on the device")
 

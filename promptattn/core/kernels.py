@@ -160,8 +160,12 @@ KERNELS = {
 def chosen_by_sdpa(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool, scale: float | None, gqa: bool
 ) -> Kernel | None:
-    """The kernel of the table that `F.scaled_dot_product_attention` would run on exactly these tensors, or None."""
-    if query.ndim != 4:
+    """The kernel of the table that `F.scaled_dot_product_attention` would run on exactly these tensors.
+
+    None where that is no kernel of the table, or one whose log-sum-exp is of no use.
+    """
+    if query.ndim != 4 or (is_causal and scale is not None and scale <= 0):
+        # The fused kernels hide keys before they scale, so that a causal scale of 0 or less gives them NaN.
         return None
     if torch.compiler.is_compiling():
         choice = _choice_while_tracing(query, key, value, mask, is_causal, gqa)
@@ -289,8 +293,13 @@ class _FusedAttention(torch.autograd.Function):
         return output, _trim(lse, query.shape[2])
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor | None, grad_lse: Tensor | None) -> Any:
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            # `once_differentiable` would not do: it is passed over in silence where another way leads to the same input.
+            raise RuntimeError(
+                "the fused attention kernels have no second derivatives: leave create_graph=True out, or run under "
+                "torch.nn.attention.sdpa_kernel(SDPBackend.MATH)"
+            )
         query, key, value, bias, output, lse = ctx.saved_tensors
         kernel = KERNELS[ctx.name]
         dim = query.shape[-1]

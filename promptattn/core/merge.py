@@ -109,9 +109,9 @@ def _kernel_hiding(kernel: Kernel, scores: Scores, value: Tensor, index: Tensor)
     One more channel hides them instead: `[q, a]` and `[k, 0]`, but `[k, -a]` for the keys in `index`, lowers their
     scores by `scale * a^2`.
     """
-    height = math.sqrt(_HIDE / abs(scores.scale))
+    height = math.sqrt(_HIDE / scores.scale)
     query, key, value_ = ready(scores.query, scores.key, value)
-    channel = key.new_zeros(key.shape[2]).index_fill(0, index, -math.copysign(height, scores.scale))
+    channel = key.new_zeros(key.shape[2]).index_fill(0, index, -height)
     key = torch.cat([key, channel[:, None].expand(*key.shape[:-1], 1)], dim=-1)
     query = torch.cat([query, query.new_full((1,), height).expand(*query.shape[:-1], 1)], dim=-1)
     output, lse = run_with_lse(kernel, *ready(query, key, value_), None, True, scores.scale)
