@@ -56,11 +56,15 @@ class Installation:
         Raises:
             UnsupportedModelError: when the new processor cannot be derived from; names it and the layer.
         """
+        for name, layer in self._layers.items():
+            # Perturbed-attention guidance sets its own processors for one pipeline call, and then ours again.
+            if self._is_ours(layer.processor):
+                self._own[name] = layer.processor
         replaced = [name for name, layer in self._layers.items() if not self._stands(name, layer.processor)]
         for name in replaced:
             _refuse_underivable(name, self._layers[name].processor)
         for name in replaced:
-            self._layers[name].set_processor(_stock_of(self._layers[name].processor))
+            _set(self._layers[name], _stock_of(self._layers[name].processor))
             self._put(name)
         if replaced:
             cls = self._own[replaced[0]]._stock_class.__name__
@@ -75,8 +79,8 @@ class Installation:
         """Give every layer the very processor that it had. One that somebody else has set since then is left."""
         for name, layer in self._layers.items():
             own = self._own[name]
-            if layer.processor is own:
-                _set(layer, own.stock)
+            if self._is_ours(layer.processor):
+                _set(layer, layer.processor.stock)
                 continue
             above = _above(layer.processor, own)
             if above is not None:
@@ -94,7 +98,7 @@ class Installation:
         """`fuse_qkv_projections` keeps the processors it replaced, to put back later: let those be the stock ones."""
         backup = getattr(self._denoiser, "original_attn_processors", None) or {}
         for name, processor in backup.items():
-            if any(processor is made for made in self._made):
+            if self._is_ours(processor):
                 backup[name] = processor.stock
 
     def _put(self, name: str) -> None:
@@ -103,6 +107,9 @@ class Installation:
         _set(self._layers[name], own)
         self._own[name] = own
         self._made.append(own)
+
+    def _is_ours(self, processor: Any) -> bool:
+        return any(processor is made for made in self._made)
 
     def _stands(self, name: str, processor: Any) -> bool:
         return processor is self._own[name] or _above(processor, self._own[name]) is not None

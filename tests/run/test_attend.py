@@ -418,7 +418,23 @@ def test_perturbed_attention_guidance():
     with promptattn.attend(pipe, PROMPT, NEGATIVE) as run:
         assert torch.equal(generate(pipe, **run.inputs, pag_scale=2.0), reference)
     assert run.maps["cat"].array.max() > 0
-    assert {type(p) for p in processors(pipe).values()} == {type(p) for p in before.values()}
+    assert processors(pipe) == before
+
+
+def test_perturbed_attention_guidance_takes_over_layers_that_are_watched():
+    sd = tiny.sd()
+    pipe = diffusers.StableDiffusionPAGPipeline(
+        **sd.components, pag_applied_layers="mid", requires_safety_checker=False
+    )
+    pipe.set_progress_bar_config(disable=True)
+    before = processors(pipe)
+    reference = generate(pipe, PROMPT, negative_prompt=NEGATIVE, pag_scale=2.0)
+    with promptattn.attend(pipe, PROMPT, NEGATIVE, capture=Capture(patches=[(0.5, 0.5)])) as run:
+        for _ in range(2):
+            with pytest.warns(PromptAttnWarning, match="replaced by PAGCFGIdentitySelfAttnProcessor2_0"):
+                assert torch.equal(generate(pipe, **run.inputs, pag_scale=2.0), reference)
+    assert "mid_block.attentions.0.transformer_blocks.0.attn1" in {patch.name for patch in run.maps.patches}
+    assert processors(pipe) == before
 
 
 # Wrong use, said clearly.
