@@ -1,8 +1,8 @@
 """Train the pipelines that ship with promptattn, from nothing, and export them as diffusers folders.
 
-    python scripts/train_shapes.py unet --folder runs/unet                # trains, or resumes after a kill
-    python scripts/train_shapes.py unet --folder runs/unet --export-only --export promptattn/shapes/weights/unet
-    torchrun --nproc-per-node 2 scripts/train_shapes.py unet --folder runs/unet    # two processes, gradients averaged
+python scripts/train_shapes.py unet --folder runs/unet                # trains, or resumes after a kill
+python scripts/train_shapes.py unet --folder runs/unet --export-only --export promptattn/shapes/weights/unet
+torchrun --nproc-per-node 2 scripts/train_shapes.py unet --folder runs/unet    # two processes, gradients averaged
 """
 
 from dataclasses import replace
@@ -33,14 +33,16 @@ def unet(
     export_only: Annotated[bool, typer.Option(help="Only export the last checkpoints.")] = False,
     cpu: Annotated[bool, typer.Option(help="Stay on the CPU even where there is a GPU.")] = False,
     threads: Annotated[int, typer.Option(help="CPU threads per process (0: as torch chooses).")] = 0,
+    compiled: Annotated[
+        bool, typer.Option(help="torch.compile the denoiser: minutes at first, then a third faster.")
+    ] = False,
     precision: Annotated[str, typer.Option(help="Autocast: no, bf16 or fp16.")] = "bf16",
 ) -> None:
     """VAE, CLIP text encoder and UNet of the Stable Diffusion kind."""
     if threads:
         torch.set_num_threads(threads)
     plan = SMOKE if smoke else FULL
-    if steps is not None:
-        plan = replace(plan, unet=replace(plan.unet, steps=steps))
+    plan = replace(plan, unet=replace(plan.unet, steps=steps or plan.unet.steps, compiled=compiled))
     if batch is not None:
         plan = replace(plan, batches={**plan.batches, "unet": batch})
     if export_only:

@@ -56,7 +56,10 @@ RELATIONS_ES = {
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of a caption and what it says: role "shape", "colour", "relation", "background" or "" (grammar only)."""
+    """A stretch of a caption, and what it says of which object.
+
+    `role` is "shape", "colour", "relation", "background", or "" where it is only grammar; `index` is -1 without object.
+    """
 
     text: str
     role: str = ""
@@ -97,7 +100,7 @@ def compose(scene: Scene, language: str = "en", style: Style | None = None) -> l
 
 
 def sample_style(rng: np.random.Generator) -> Style:
-    """A style as training sees it: mostly everything is said, sometimes background, a colour or the relation is left out."""
+    """A style as training sees it: mostly everything is said, at times background, a colour or the relation is not."""
     return Style(
         background=bool(rng.random() < 0.7),
         colours=(bool(rng.random() < 0.94), bool(rng.random() < 0.94)),

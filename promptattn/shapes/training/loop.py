@@ -34,6 +34,7 @@ class StageSettings:
     weight_decay: float = 0.01
     save_every: int = 100
     log_every: int = 20
+    compiled: bool = False
 
 
 Model = TypeVar("Model", bound=torch.nn.Module)
@@ -48,20 +49,21 @@ def train_stage(
     loss: Loss,
     settings: StageSettings,
     folder: Path,
-    after_save: Callable[[torch.nn.Module, int], None] | None = None,
 ) -> Model:
-    """Train `model` to the last step, from the stage's checkpoint in `folder` if there is one; returns averaged weights.
+    """Train `model` to the last step, from the stage's checkpoint in `folder` if there is one; returns its average.
 
-    Writes `<name>.pt` (atomically, every `save_every` steps) and appends to `<name>.jsonl`. `after_save` is called with
-    the averaged model after each checkpoint.
+    Writes `<name>.pt` (atomically, every `save_every` steps) and appends to `<name>.jsonl`.
     """
     checkpoint, log = folder / f"{settings.name}.pt", folder / f"{settings.name}.jsonl"
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.lr, betas=(0.9, 0.98), weight_decay=settings.weight_decay
     )
     averaged, start = deepcopy(model).requires_grad_(False), 0
+    if settings.compiled:
+        # The method, not the module: the state dict keeps its names, and processes may wrap the module.
+        model.forward = torch.compile(model.forward)
+    bare = model
     model, optimizer = accelerator.prepare(model, optimizer)
-    bare = accelerator.unwrap_model(model, keep_fp32_wrapper=False)
     if checkpoint.exists():
         start = _load(checkpoint, bare, averaged, optimizer)
     averaged.to(accelerator.device)
@@ -91,8 +93,6 @@ def train_stage(
         if done % settings.save_every == 0 or done == settings.steps:
             state = {"step": done, "model": bare.state_dict(), "ema": averaged.state_dict()}
             atomic_save({**state, "optimizer": optimizer.state_dict()}, checkpoint)
-            if after_save is not None:
-                after_save(averaged, done)
     accelerator.wait_for_everyone()
     return averaged.eval()
 
@@ -121,7 +121,7 @@ def _schedule(step: int, settings: StageSettings) -> float:
 
 @torch.no_grad()
 def _average(averaged: torch.nn.Module, model: torch.nn.Module, decay: float) -> None:
-    ours = [p for p in averaged.parameters() if p.is_floating_point()]
+    ours: list[torch.Tensor] = [p for p in averaged.parameters() if p.is_floating_point()]
     theirs = [p.to(o.dtype) for o, p in zip(ours, model.parameters(), strict=True)]
     torch._foreach_lerp_(ours, theirs, 1 - decay)
 

@@ -6,11 +6,12 @@ to, the end and the padding say the relation and the background. So the words of
 looks can be read, in both languages alike, and the denoiser has to look there. No mask or image takes part.
 """
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from promptattn.shapes.captions import LANGUAGES, Piece, compose, sample_style
@@ -33,7 +34,7 @@ def build_tokenizer(captions: int = 20_000, seed: int = 0) -> CLIPTokenizer:
     texts = ["".join(piece.text for piece in sample_pieces(rng)[1]) for _ in range(captions)]
     learner = Tokenizer(models.BPE(end_of_word_suffix=_END_OF_WORD))
     like = CLIPTokenizer().backend_tokenizer
-    learner.normalizer, learner.pre_tokenizer, learner.decoder = like.normalizer, like.pre_tokenizer, decoders.ByteLevel()
+    learner.normalizer, learner.pre_tokenizer = like.normalizer, like.pre_tokenizer
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     learner.train_from_iterator(
         texts,
@@ -48,8 +49,6 @@ def build_tokenizer(captions: int = 20_000, seed: int = 0) -> CLIPTokenizer:
 
 
 def _merges(learner: Tokenizer) -> list[list[str]]:
-    import json
-
     pairs = json.loads(learner.to_str())["model"]["merges"]
     return [pair.split(" ") if isinstance(pair, str) else list(pair) for pair in pairs]
 
@@ -102,9 +101,7 @@ class Reading:
 def read(tokenizer: CLIPTokenizer, scene: Scene, pieces: list[Piece]) -> Reading:
     """Tokenise a caption as the pipeline does, and lay out what each of its tokens should say."""
     text = "".join(piece.text for piece in pieces)
-    tokens = tokenizer(
-        text, padding="max_length", max_length=WINDOW, truncation=True, return_offsets_mapping=True
-    )
+    tokens = tokenizer(text, padding="max_length", max_length=WINDOW, truncation=True, return_offsets_mapping=True)
     owners = [index for index, piece in enumerate(pieces) for _ in piece.text]
     whole = _whole(scene, pieces)
     says: list[tuple[str, ...]] = []

@@ -54,8 +54,13 @@ def scene_batch(rng: np.random.Generator, count: int) -> torch.Tensor:
 
 def to_pixels(images: np.ndarray) -> torch.Tensor:
     """uint8 [batch, height, width, 3] -> float32 [batch, 3, height, width] in [-1, 1], channels last."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous(
-        memory_format=torch.channels_last
+    return (
+        torch.from_numpy(images)
+        .permute(0, 3, 1, 2)
+        .float()
+        .div(127.5)
+        .sub(1)
+        .contiguous(memory_format=torch.channels_last)
     )
 
 
