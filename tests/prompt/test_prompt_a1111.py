@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptattn.errors import ConfigError, PromptSyntaxError
@@ -68,6 +68,7 @@ def test_every_prompt_of_the_table_renders_and_reads_back(text):
     assert parse(parse(text).render()) == parse(text)
 
 
+@settings(deadline=None)
 @given(ANY_TEXT)
 def test_every_string_is_a_prompt(text):
     prompt = parse(text)
@@ -76,6 +77,7 @@ def test_every_string_is_a_prompt(text):
         assert 0 <= found.start < found.end <= len(text), found
 
 
+@settings(deadline=None)
 @given(ANY_TEXT)
 def test_rendering_reads_back(text):
     prompt = parse(text)
@@ -85,6 +87,7 @@ def test_rendering_reads_back(text):
     assert not slips & set(codes(parse(prompt.render())))
 
 
+@settings(deadline=None)
 @given(ANY_TEXT)
 def test_clean_text_is_the_spans_with_a_space_at_breaks(text):
     prompt = parse(text)
@@ -98,6 +101,7 @@ def test_clean_text_is_the_spans_with_a_space_at_breaks(text):
     assert len(prompt.breaks) == sum(isinstance(node, Break) for node in prompt.nodes)
 
 
+@settings(deadline=None)
 @given(ANY_TEXT)
 def test_every_clean_character_is_found_in_the_users_text(text):
     prompt = parse(text)

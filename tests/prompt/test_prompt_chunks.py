@@ -1,6 +1,6 @@
 """How long prompts are broken: A1111's rule step by step as an oracle, and the cases where it is deliberately left."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptattn.prompt.chunks import COMMA_REACH, fill_windows, frame_chunk, part_at_breaks
@@ -39,6 +39,7 @@ def a1111_windows(commas: str, capacity: int) -> list[str]:
     return [*done, window] if window or not done else done
 
 
+@settings(deadline=None)
 @given(st.text("aaaaa,|", max_size=400), st.integers(COMMA_REACH + 1, 75))
 def test_windows_are_those_of_a1111(commas, capacity):
     assert one_word_per_token(commas, capacity) == a1111_windows(commas, capacity)

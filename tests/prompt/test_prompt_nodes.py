@@ -1,10 +1,11 @@
 """Prompts made in code: one canonical form, and a rendering that reads back."""
 
 from fractions import Fraction
+from math import copysign
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from promptattn.errors import PromptSyntaxError
@@ -18,6 +19,7 @@ WEIGHTS = st.sampled_from([1.0, 1.1, 0.0, -1.0]) | st.floats(allow_nan=False, al
 NODES = st.lists(st.builds(Span, TEXTS, WEIGHTS) | st.just(Break()))
 
 
+@settings(deadline=None)
 @given(NODES)
 @example([Span("<lora:a"), Span("b>", 1.2)])
 @example([Span("a:1.2"), Span(")", 1.1)])
@@ -28,12 +30,17 @@ def test_rendering_reads_back(nodes):
     assert parse(prompt.render()) == prompt
 
 
+@settings(deadline=None)
 @given(NODES)
 def test_canonical_form_is_stable(nodes):
     prompt = Prompt(tuple(nodes))
     assert Prompt(prompt.nodes) == prompt
     for left, right in zip(prompt.nodes, prompt.nodes[1:], strict=False):
         assert isinstance(left, Break) or isinstance(right, Break) or left.weight != right.weight
+
+
+def test_zero_has_no_sign():
+    assert copysign(1.0, Span("a", -0.0).weight) == copysign(1.0, parse("((a:0):-1)").spans[0].weight) == 1.0
 
 
 def test_neighbours_of_one_weight_are_one_span():
@@ -106,6 +113,7 @@ def test_weights_are_plain_decimals(weight, written):
     assert plain_decimal(weight) == written
 
 
+@settings(deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_plain_decimals_read_back(weight):
     assert float(plain_decimal(weight)) == weight

@@ -204,6 +204,21 @@ def test_an_accent_of_its_own_belongs_to_its_letter(tokenizer):
     assert "straddling-token" in codes(encoder)
 
 
+def test_a_mark_that_is_a_token_of_its_own_is_not_its_letters():
+    encoder = plan_one("n\u0303\u0323", trained_clip())  # composed to a letter with a dot below, and a tilde
+    assert sorted({(token.start, token.end) for token in encoder.tokens}) == [(0, 2), (2, 3)]
+
+
+def test_tokens_that_span_words_and_spaces():
+    """A tokenizer that knows nothing of words: whole stretches of text are one token."""
+    stretches = Tokenizer(models.WordLevel({"<pad>": 0, "a,": 1, "b   ccc": 2}, unk_token="<pad>"))
+    stretches.pre_tokenizer = pre_tokenizers.Split(";", "removed")
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=stretches, pad_token="<pad>", model_max_length=24)
+    encoder = plan_one("a,;(b   :1.5)ccc", tokenizer)
+    assert [encoder.words[token.word].text for token in encoder.tokens] == ["a", "ccc"]
+    assert [token.weight for token in encoder.tokens] == [1.0, 1.0]
+
+
 def test_text_without_a_token_is_reported_and_a_weight_on_it_too():
     vocabulary = {"<pad>": 0, **{letter: index for index, letter in enumerate("gato ", 1)}}
     dropping = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))  # no unknown token: what it lacks it leaves out
