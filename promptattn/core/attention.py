@@ -98,13 +98,12 @@ def attention(
             enable_gqa=enable_gqa,
         )  # fmt: skip
         return AttentionResult(output, None)
-    device = query.device.type
-    if torch.is_autocast_enabled(device):
-        # Autocast would cast the library's call, but neither the fused operators nor the float32 logits of the columns.
-        dtype = torch.get_autocast_dtype(device)
+    dtype = _autocast_dtype(query.device)
+    if dtype is not None:
+        # Autocast casts the library's call, but not the fused operators, and must not cast the columns' logits.
         query, key, value = (_autocast(tensor, dtype) for tensor in (query, key, value))
         mask = None if mask is None else _autocast(mask, dtype)
-        with torch.autocast(device, enabled=False):
+        with torch.autocast(query.device.type, enabled=False):
             return _run(_call(query, key, value, mask, is_causal, scale, enable_gqa, key_weights, capture, dropout_p))
     return _run(_call(query, key, value, mask, is_causal, scale, enable_gqa, key_weights, capture, dropout_p))
 
@@ -123,9 +122,8 @@ def explain_kernel(
     dropout_p: float = 0.0,
 ) -> Explanation:
     """The path that `attention` takes for the same arguments; nothing is computed."""
-    device = query.device.type
-    if torch.is_autocast_enabled(device):
-        dtype = torch.get_autocast_dtype(device)
+    dtype = _autocast_dtype(query.device)
+    if dtype is not None:
         query, key, value = (_autocast(tensor, dtype) for tensor in (query, key, value))
         mask = None if mask is None else _autocast(mask, dtype)
     return _call(query, key, value, mask, is_causal, scale, enable_gqa, key_weights, capture, dropout_p).explain()
@@ -206,6 +204,13 @@ def _check(scores: Scores, weights: KeyWeights | None, capture: Columns | None) 
             raise WeightingError(f"{weights.index.shape[0]} keys are to be weighed, but there are only {length}")
     if capture is not None and capture.into is not None and capture.into.requires_grad:
         raise CaptureError("the buffer `into` must not require gradients: it is added to in place")
+
+
+def _autocast_dtype(device: torch.device) -> torch.dtype | None:
+    """The dtype that autocast is casting to on this device, or None."""
+    if device.type == "meta" or not torch.is_autocast_enabled(device.type):
+        return None
+    return torch.get_autocast_dtype(device.type)
 
 
 def _autocast(tensor: Tensor, dtype: torch.dtype) -> Tensor:

@@ -21,6 +21,9 @@ def chunks(start: int, stop: int, bytes_each: int, device: torch.device) -> Iter
     """
     eager = device.type == "cpu" and not torch.compiler.is_compiling()
     room = _CACHED_BYTES if eager else _LAUNCHED_BYTES
-    step = max(1, stop - start if torch.is_grad_enabled() else room // max(bytes_each, 1))
+    if torch.is_grad_enabled() or (stop - start) * bytes_each <= room:
+        yield slice(start, stop)
+        return
+    step = max(1, room // bytes_each)
     for first in range(start, stop, step):
         yield slice(first, min(first + step, stop))

@@ -187,6 +187,7 @@ def _choice_while_tracing(
         query.shape[-1] == key.shape[-1] == value.shape[-1]
         and query.shape[0] == key.shape[0] == value.shape[0]
         and key.shape[1] == value.shape[1]
+        and (gqa or query.shape[1] == key.shape[1])
         and all(t.stride(-1) == 1 for t in (query, key, value))
         and all(t.dtype == query.dtype and t.ndim == 4 for t in (query, key, value))
         and (mask is None or (mask.ndim in (2, 4) and not mask.requires_grad))
@@ -194,21 +195,26 @@ def _choice_while_tracing(
     if not plain or query.shape[2] == 0 or key.shape[2] == 0:
         return int(SDPBackend.MATH.value)
     grad = torch.is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad)
+    # Constants found by branching, because sizes and their comparisons may be symbolic while tracing.
+    key_heads = 2 if query.shape[1] == key.shape[1] else 1
+    dim = next((limit for limit in _HEAD_DIMS if query.shape[-1] <= limit), 512)
+    dim = dim if query.shape[-1] % 8 == 0 else dim - 1
     mask_dtype = None if mask is None else mask.dtype
-    return _choice_for(
-        query.device.type, query.dtype, query.shape[1], key.shape[1], query.shape[-1], mask_dtype, is_causal, gqa, grad
-    )
+    return _choice_for(query.device.type, query.dtype, key_heads, dim, mask_dtype, is_causal, grad)
+
+
+_HEAD_DIMS = (8, 16, 32, 64, 96, 128, 160, 192, 256)
 
 
 @torch._dynamo.assume_constant_result
 def _choice_for(
-    device: str, dtype: torch.dtype, heads: int, key_heads: int, dim: int, mask_dtype: torch.dtype | None,
-    is_causal: bool, gqa: bool, grad: bool,
+    device: str, dtype: torch.dtype, key_heads: int, dim: int, mask_dtype: torch.dtype | None, is_causal: bool,
+    grad: bool,
 ) -> int:  # fmt: skip
-    query = torch.empty(1, heads, 64, dim, dtype=dtype, device=device, requires_grad=grad)
+    query = torch.empty(1, 2, 64, dim, dtype=dtype, device=device, requires_grad=grad)
     key = torch.empty(1, key_heads, 64, dim, dtype=dtype, device=device, requires_grad=grad)
     mask = None if mask_dtype is None else torch.empty(64, 64, dtype=mask_dtype, device=device)
-    return int(torch._fused_sdp_choice(query, key, key, mask, 0.0, is_causal, enable_gqa=gqa))
+    return int(torch._fused_sdp_choice(query, key, key, mask, 0.0, is_causal, enable_gqa=key_heads == 1))
 
 
 # --- running --------------------------------------------------------------------------------------
@@ -295,7 +301,7 @@ class _FusedAttention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None, grad_lse: Tensor | None) -> Any:
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            # `once_differentiable` would not do: it is passed over in silence where another way leads to the same input.
+            # `once_differentiable` would not do: it is passed over in silence where other ways lead to the same input.
             raise RuntimeError(
                 "the fused attention kernels have no second derivatives: leave create_graph=True out, or run under "
                 "torch.nn.attention.sdpa_kernel(SDPBackend.MATH)"
