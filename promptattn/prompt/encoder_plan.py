@@ -90,8 +90,7 @@ def plan_tokens(
     inside = _windows(prompt, tokens[: len(kept)], tokenizer, capacity) if can_chunk else [range(len(kept))]
     ids, weights = [token.id for token in tokens], [token.weight for token in tokens]
     chunks = tuple(frame_chunk(ids, weights, members, frame, window) for members in inside)
-    findings = find_in_tokens(prompt, tokenizer, name, tokens, words, len(kept), inside, frame, can_chunk)
-    return EncoderPlan(
+    plan = EncoderPlan(
         name=name,
         window=window,
         prompt=prompt,
@@ -100,8 +99,8 @@ def plan_tokens(
         words=words,
         chunks=chunks,
         empty_chunk=frame_chunk((), (), range(0), frame, window),
-        diagnostics=tuple(findings),
     )
+    return replace(plan, diagnostics=tuple(dict.fromkeys(find_in_tokens(plan, tokenizer, frame, can_chunk))))
 
 
 def _truncated(raw: list[RawToken], capacity: int, side: str) -> tuple[list[RawToken], list[RawToken]]:

@@ -2,47 +2,34 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
+from typing import TYPE_CHECKING
 
 from promptattn.prompt.diagnostics import Diagnostic
-from promptattn.prompt.nodes import Prompt
+from promptattn.prompt.nodes import Break, Prompt
 from promptattn.prompt.render import plain_decimal
 from promptattn.prompt.tokens import Frame, TextToken, Tokenizer
 from promptattn.prompt.weights import SpanWeights
 from promptattn.prompt.words import Word
+
+if TYPE_CHECKING:
+    from promptattn.prompt.encoder_plan import EncoderPlan
 
 __all__ = ["find_in_tokens"]
 
 _SHOWN = 60  # words named in one message
 
 
-def find_in_tokens(
-    prompt: Prompt,
-    tokenizer: Tokenizer,
-    name: str,
-    tokens: Sequence[TextToken],
-    words: Sequence[Word],
-    kept: int,
-    windows: Sequence[range],
-    frame: Frame,
-    can_chunk: bool,
-) -> Iterator[Diagnostic]:
-    """Every finding about the tokens of one encoder; the first `kept` of them are read, the others are lost.
-
-    Positions are those of the text as the user wrote it.
-    """
+def find_in_tokens(plan: "EncoderPlan", tokenizer: Tokenizer, frame: Frame, can_chunk: bool) -> Iterator[Diagnostic]:
+    """Every finding about the tokens of one encoder. Positions are those of the text as the user wrote it."""
+    prompt, tokens = plan.prompt, (*plan.tokens, *plan.lost)
     yield from _straddling(prompt, tokens)
-    yield from _without_token(prompt, tokens, words)
+    yield from _without_token(prompt, tokens, plan.words)
     yield from _unknown(prompt, tokenizer, tokens, frame)
     yield from _all_zero(prompt, tokens)
-    if can_chunk:
-        yield from _split_words(prompt, tokens, words, windows)
-    else:
-        yield from _lost(prompt, name, tokens, words, kept)
-        if prompt.breaks:
-            place = prompt.locate(0, len(prompt.text))
-            yield Diagnostic(
-                "break-ignored", f"{name} reads one chunk only, so BREAK does nothing there", *place, "info"
-            )
+    yield from _split_words(plan)
+    yield from _cut_words(plan)
+    if not can_chunk:
+        yield from _ignored_breaks(plan)
 
 
 def _straddling(prompt: Prompt, tokens: Sequence[TextToken]) -> Iterator[Diagnostic]:
@@ -95,28 +82,31 @@ def _all_zero(prompt: Prompt, tokens: Sequence[TextToken]) -> Iterator[Diagnosti
         yield Diagnostic("all-zero", message, *prompt.locate(0, len(prompt.text)))
 
 
-def _split_words(
-    prompt: Prompt, tokens: Sequence[TextToken], words: Sequence[Word], windows: Sequence[range]
-) -> Iterator[Diagnostic]:
-    for left, right in pairwise(windows):
-        if left and right and tokens[left[-1]].word is not None and tokens[left[-1]].word == tokens[right[0]].word:
-            word = words[tokens[right[0]].word or 0]
+def _split_words(plan: "EncoderPlan") -> Iterator[Diagnostic]:
+    for left, right in pairwise(plan.tokens):
+        if left.chunk != right.chunk and left.word is not None and left.word == right.word:
+            word = plan.words[left.word]
             message = f"{_short(word.text)} is longer than a chunk and is split between two"
-            yield Diagnostic("split-word", message, *prompt.locate(word.start, word.end))
+            yield Diagnostic("split-word", message, *plan.prompt.locate(word.start, word.end))
 
 
-def _lost(
-    prompt: Prompt, name: str, tokens: Sequence[TextToken], words: Sequence[Word], kept: int
-) -> Iterator[Diagnostic]:
-    lost = tokens[kept:]
-    if not lost:
+def _cut_words(plan: "EncoderPlan") -> Iterator[Diagnostic]:
+    if not plan.lost:
         return
-    cut = [words[index].text for index in sorted({token.word for token in lost if token.word is not None})]
-    more = f" and {len(cut) - _SHOWN} more" if len(cut) > _SHOWN else ""
-    named = " ".join(_short(word, quoted=False) for word in cut[:_SHOWN])
-    message = f"{name} takes {kept} tokens of text; {len(lost)} more do not fit: {named}{more}"
-    place = prompt.locate(min(token.start for token in lost), max(token.end for token in lost))
-    yield Diagnostic("cut-words", message, *place)
+    named = " ".join(_short(word.text, quoted=False) for word in plan.cut[:_SHOWN])
+    more = f" and {len(plan.cut) - _SHOWN} more" if len(plan.cut) > _SHOWN else ""
+    message = f"{plan.name} takes {len(plan.tokens)} tokens of text; {len(plan.lost)} more do not fit: {named}{more}"
+    start, end = min(token.start for token in plan.lost), max(token.end for token in plan.lost)
+    yield Diagnostic("cut-words", message, *plan.prompt.locate(start, end))
+
+
+def _ignored_breaks(plan: "EncoderPlan") -> Iterator[Diagnostic]:
+    first = next((node for node in plan.prompt.nodes if isinstance(node, Break)), None)
+    if first is not None:
+        place = (first.start, first.end) if first.start >= 0 else (plan.prompt.breaks[0],) * 2
+        yield Diagnostic(
+            "break-ignored", f"{plan.name} reads one chunk only, so BREAK does nothing there", *place, "info"
+        )
 
 
 def _short(text: str, quoted: bool = True) -> str:
