@@ -3,6 +3,6 @@
 from promptattn.export.arrays import load
 from promptattn.export.atomic import atomic_folder
 from promptattn.export.names import safe_name
-from promptattn.export.save import save, write
+from promptattn.export.writing import save, write
 
 __all__ = ["atomic_folder", "load", "safe_name", "save", "write"]

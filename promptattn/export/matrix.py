@@ -18,6 +18,7 @@ GROUND, INK, FAINT = (18, 17, 22), (240, 236, 230), (150, 145, 155)
 EMPTY = (30, 29, 36)
 MARGIN, LABEL, CELL = 28, 132, 44
 MOST = 96  # words per side: more would be too small to read
+MOST_PANELS = 6  # a very long prompt is read in very many parts
 
 
 def text_attention_picture(
@@ -28,7 +29,11 @@ def text_attention_picture(
     A cell is the mass that the row's word gives to the column's word, mean over layers and heads; a blank cell is an
     exact 0, as where a causal encoder cannot look ahead. What a row lacks of 1 went to markers.
     """
-    panels = [_panel(encoder, words, colors) for encoder in encoders]
+    panels = [_panel(encoder, words, colors) for encoder in encoders[:MOST_PANELS]]
+    if len(encoders) > MOST_PANELS:
+        draw = ImageDraw.Draw(panels[0])
+        note = f"The first {MOST_PANELS} of {len(encoders)}; all are in maps.npz."
+        draw.text((MARGIN, MARGIN + 40), note, font=font(14), fill=FAINT)
     sheet = Image.new("RGB", (sum(panel.width for panel in panels), max(panel.height for panel in panels)), GROUND)
     x = 0
     for panel in panels:

@@ -37,6 +37,18 @@ function paint(canvas, map, long, alpha, [low, top]) {
   context.putImageData(image, 0, 0);
 }
 
+/* The word, and which one it is where there are several. */
+function named(map) {
+  const name = document.createElement("bdi");
+  name.textContent = map.label;
+  if (map.nth) {
+    const nth = document.createElement("small");
+    nth.textContent = ` #${map.nth}`;
+    name.append(nth);
+  }
+  return name;
+}
+
 function start(section, view) {
   const find = (selector) => section.querySelector(selector);
   const all = (selector) => [...section.querySelectorAll(selector)];
@@ -54,10 +66,9 @@ function start(section, view) {
     const map = maps[index];
     if (!map) return;
     paint(find(".overlay"), map, 384, find(".opacity").value / 100, scaleOf(map));
-    const label = document.createElement("bdi"), note = document.createElement("small");
-    label.textContent = map.label;
+    const note = document.createElement("small");
     note.textContent = map.top > 0 ? ` ${percent(map.share)} of the attention, ${percent(map.top)} at most` : " nothing attended to it";
-    find(".shown").replaceChildren(label, note);
+    find(".shown").replaceChildren(named(map), note);
     const [low, top] = scaleOf(map).map(percent);
     find(".legend .low").textContent = low;
     find(".legend .top").textContent = top;
@@ -81,13 +92,12 @@ function start(section, view) {
     const most = Math.max(ranked.length ? ranked[0].mass : 0, 1e-12);
     find(".where").textContent = at ? "At this place" : "In the whole picture";
     find(".ranking ol").replaceChildren(...ranked.slice(0, 8).map(({ map, mass }) => {
-      const line = document.createElement("li"), name = document.createElement("bdi");
+      const line = document.createElement("li");
       const track = document.createElement("div"), bar = document.createElement("i"), value = document.createElement("span");
-      name.textContent = map.label;
       value.textContent = percent(mass);
       if (at && map.share > 0) value.title = `${(mass / map.share).toFixed(1)} times its mean`;
       track.className = "track"; bar.style.width = 100 * mass / most + "%";
-      track.append(bar); line.append(name, track, value);
+      track.append(bar); line.append(named(map), track, value);
       return line;
     }));
     const marks = rest.filter((map) => map.kind === "punctuation").map(mass);

@@ -6,6 +6,7 @@ page interpolates between them. Text goes through Jinja's escaping, and the data
 
 import base64
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from io import BytesIO
@@ -22,16 +23,15 @@ from promptattn.maps import HeatMaps
 from promptattn.maps.colormap import colormap
 from promptattn.maps.paint import level_of, own_scale
 from promptattn.maps.records import TextAttention
+from promptattn.prompt.words import fold
 
 __all__ = ["render_viewer", "write_viewer"]
 
 MOST_SAMPLES = 1_500_000  # of all maps of one image together: at most 4 MB of text
 MOST_RELATED = 40  # words per side of the table between words
+MOST_TABLES = 8
 
-_LOST = {
-    "cut": "cut off: beyond what the text encoder reads",
-    "left out": "not captured in this run",
-}
+_LOST = {"cut": "cut off: beyond what the text encoder reads", "left out": "not captured in this run"}
 
 
 def write_viewer(
@@ -75,12 +75,13 @@ def _template() -> Template:
 def _view(maps: HeatMaps, found: Sequence[Subject]) -> dict[str, Any]:
     kept = [subject for subject in found if subject.kind != "token"]
     grid = _grid(maps, len(kept))
+    often = Counter(fold(word.text) for word in maps.words)
     by_word = {subject.index: place for place, subject in enumerate(kept) if subject.kind in ("word", "punctuation")}
     return {
         "prompt": maps.prompt.text,
         "size": maps.image_size,
         "grid": grid,
-        "maps": [_packed(subject, grid) for subject in kept],
+        "maps": [_packed(subject, grid) | {"nth": _nth(subject, maps, often)} for subject in kept],
         "chips": [
             {
                 "text": word.text,
@@ -90,6 +91,7 @@ def _view(maps: HeatMaps, found: Sequence[Subject]) -> dict[str, Any]:
                 "share": kept[by_word[word.index]].share if word.index in by_word else None,
                 "tokens": [maps.tokens[token].text for token in word.tokens],
                 "lost": _LOST.get(maps.state(word.tokens)),
+                "cut": maps.state(word.tokens) == "cut",
             }
             for word in maps.words
         ],
@@ -99,6 +101,14 @@ def _view(maps: HeatMaps, found: Sequence[Subject]) -> dict[str, Any]:
             if subject.kind in ("marker", "patch")
         ],
     }
+
+
+def _nth(subject: Subject, maps: HeatMaps, often: Counter[str]) -> int | None:
+    """Which one of several equal words it is, counted from 1 for reading; None where there is only one."""
+    if subject.kind != "word":
+        return None
+    word = maps.words[subject.index]
+    return word.occurrence + 1 if often[fold(word.text)] > 1 else None
 
 
 def _grid(maps: HeatMaps, count: int) -> tuple[int, int]:
@@ -125,7 +135,7 @@ def _packed(subject: Subject, grid: tuple[int, int]) -> dict[str, Any]:
 
 
 def _relations(maps: HeatMaps, colors: str) -> list[dict[str, Any]]:
-    return [_relation(text, maps, colors) for text in maps.text_attention]
+    return [_relation(text, maps, colors) for text in maps.text_attention[:MOST_TABLES]]
 
 
 def _relation(text: TextAttention, maps: HeatMaps, colors: str) -> dict[str, Any]:

@@ -143,6 +143,23 @@ def test_empty_maps_are_told_once(tmp_path, maps):
     assert len(told) == 1
 
 
+def test_thousands_of_tokens_get_no_picture_each(tmp_path, monkeypatch):
+    monkeypatch.setattr("promptattn.export.writing.MOST_TOKENS", 9)
+    with pytest.warns(PromptAttnWarning, match="10 tokens: pictures are written of words only"):
+        folder = demo().save(tmp_path / "out")
+    assert not (folder / "tokens").exists()
+    assert {entry["kind"] for entry in pictures(folder)} == {"word", "marker", "patch"}
+
+
+def test_many_windows_of_text_stay_one_readable_picture(tmp_path):
+    maps = demo()
+    many = tuple(dataclasses.replace(maps.text_attention[0], encoder=f"part {i}") for i in range(60))
+    folder = dataclasses.replace(maps, text_attention=many).save(tmp_path / "out")
+    with Image.open(folder / "text_attention.png") as matrix:
+        assert max(matrix.size) < 4000
+    assert (folder / "index.html").read_text(encoding="utf-8").count("<table") == 8
+
+
 def test_a_very_long_prompt_gives_a_sheet_one_can_open(tmp_path):
     text = " ".join(f"w{i}" for i in range(200))
     folder = demo(text=text, size=(32, 32)).save(tmp_path / "out")

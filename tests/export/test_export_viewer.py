@@ -105,9 +105,15 @@ def test_words_are_buttons_in_order_with_weight_and_share(exported):
     assert chips[3]["title"] == "tokens: pers · igue"
 
 
+def test_equal_words_are_told_apart(exported):
+    _, _, data = page_of(exported[1])
+    nth = {(map["label"], map["nth"]) for map in data["views"][0]["maps"] if map["kind"] == "word"}
+    assert {("un", 1), ("un", 2), ("gato", None)} < nth
+
+
 def test_words_that_were_cut_are_shown_as_such(tmp_path):
     html, _, data = page_of(demo(cut=("gris",)).save(tmp_path / "out"))
-    assert re.search(r'class="chip lost" title="cut off[^"]*"><bdi class="name">gris', html)
+    assert re.search(r'class="chip lost cut" title="cut off[^"]*"><bdi class="name">gris', html)
     assert "gris" not in {map["label"] for map in data["views"][0]["maps"]}
 
 

@@ -1,5 +1,6 @@
 """Everything an export writes: pictures, arrays and the viewer, into one folder that appears whole."""
 
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
@@ -8,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from promptattn.errors import ExportError
+from promptattn.errors import ExportError, PromptAttnWarning
 from promptattn.export.arrays import describe, write_arrays
 from promptattn.export.atomic import atomic_folder
 from promptattn.export.matrix import text_attention_picture
@@ -22,6 +23,7 @@ from promptattn.maps.paint import as_rgb, blend, gray16, level_of, own_scale
 __all__ = ["save", "write"]
 
 FOLDERS = {"word": "words", "token": "tokens", "marker": "markers", "patch": "patches"}
+MOST_TOKENS = 1000  # 13 windows of a CLIP encoder
 FAST = 2  # PNG compression: a quarter of the time of Pillow's default, for files a few per cent larger
 
 
@@ -97,6 +99,14 @@ def _write_pictures(
         picture = text_attention_picture(maps.text_attention, maps.words, colors=colors)
         picture.save(folder / "text_attention.png", compress_level=FAST)
     drawn = [subject for subject in found if subject.kind in FOLDERS]
+    if len(maps.tokens) > MOST_TOKENS:
+        warnings.warn(
+            f"The prompt has {len(maps.tokens)} tokens: pictures are written of words only, not of each token as well. "
+            "All masses are in maps.npz.",
+            PromptAttnWarning,
+            stacklevel=4,
+        )
+        drawn = [subject for subject in drawn if subject.kind != "token"]
     with ThreadPoolExecutor() as pool:  # Pillow lets go of the interpreter while it compresses
         return list(pool.map(lambda subject: _write_subject(subject, folder, base, alpha, colors), drawn))
 
