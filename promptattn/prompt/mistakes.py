@@ -37,17 +37,18 @@ def _unpaired(text: str, events: list[Event]) -> Iterator[Diagnostic]:
     """Brackets never closed and brackets never opened; a row of them is one finding."""
     unclosed = [e.bracket.start for e in events if isinstance(e, Open) and e.bracket.end < 0]
     for start, end in _rows(unclosed):
-        message = f"{text[start:end]!r} is never closed and holds to the end; write \\( or \\[ for the character"
-        yield Diagnostic("unclosed-bracket", _count(message, end - start), start, end)
+        message = f"{_shown(text, start, end)} is never closed and holds to the end; write \\( or \\[ for the character"
+        yield Diagnostic("unclosed-bracket", message, start, end)
     stray = [e.end - 1 for e in events if isinstance(e, Text) and e.role == "stray"]
     for start, end in _rows(stray):
-        message = f"{text[start:end]!r} was never opened and stays in the text; write \\) or \\] for the character"
-        yield Diagnostic("stray-bracket", _count(message, end - start), start, end)
+        message = (
+            f"{_shown(text, start, end)} was never opened and stays in the text; write \\) or \\] for the character"
+        )
+        yield Diagnostic("stray-bracket", message, start, end)
 
 
-def _count(message: str, count: int) -> str:
-    # A row of a thousand brackets is not worth showing.
-    return message if count <= 8 else re.sub(r"^'[^']*'", f"a row of {count} brackets", message)
+def _shown(text: str, start: int, end: int) -> str:
+    return repr(text[start:end]) if end - start <= 8 else f"a row of {end - start} brackets"
 
 
 def _rows(positions: list[int]) -> Iterator[tuple[int, int]]:

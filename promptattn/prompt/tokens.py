@@ -181,9 +181,10 @@ def display(tokenizer: Tokenizer, token: RawToken, text: str) -> str:
     """The token as a reader would write it.
 
     It is decoded; where it is only some bytes of a character, that character; where it decodes to nothing, as the
-    vocabulary spells it.
+    vocabulary spells it. Invisible characters alone are escaped.
     """
     decoded = str(tokenizer.decode([token.id])).strip()
     if "\ufffd" in decoded:
-        return text[token.start : token.end]
-    return decoded or str(tokenizer.convert_ids_to_tokens(token.id))
+        decoded = text[token.start : token.end]
+    shown = decoded or str(tokenizer.convert_ids_to_tokens(token.id))
+    return shown if any(c.isprintable() for c in shown) else shown.encode("unicode_escape").decode()

@@ -183,6 +183,11 @@ def test_characters_of_several_tokens_and_composed_ones_keep_their_place():
     assert seen == {("cafe\u0301", 1.2, 0), ("日", 1.3, 1), ("本", 1.3, 2), ("😀", 1.4, 3), ("x", 1.0, 4)}
 
 
+def test_tokens_are_shown_so_that_they_can_be_told_apart():
+    encoder = plan_one("GATO 日 \u202b \x00 🚀", real_clip())
+    assert list(dict.fromkeys(t.text for t in encoder.tokens)) == ["gato", "日", "\\u202b", "\\x00", "🚀"]
+
+
 def test_a_token_across_two_weights_takes_that_of_most_of_its_characters():
     text = "a (r:1.5)ed (bl:2)u(e:2) cat"
     encoder = plan_one(text)
