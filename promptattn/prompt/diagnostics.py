@@ -29,6 +29,10 @@ class Diagnostic:
     severity: Literal["info", "warning"] = "warning"
     source: Literal["prompt", "negative_prompt"] = "prompt"
 
+    def __str__(self) -> str:
+        where = "prompt" if self.source == "prompt" else "negative prompt"
+        return f"{self.message} ({where}, character {self.start + 1})"
+
     def pointer(self, text: str) -> str:
         """Two lines: the part of `text` (as the user wrote it) that this is about, and a caret under the place."""
         low = max(0, self.start - _CONTEXT)
