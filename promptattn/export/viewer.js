@@ -3,7 +3,7 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 const colors = bytes(data.colors);
-const percent = (mass) => (100 * mass).toFixed(mass < 0.0995 ? 1 : 0) + " %";
+const percent = (mass) => (100 * mass).toFixed(mass >= 0.0995 ? 0 : mass >= 0.00095 || mass === 0 ? 1 : 2) + "\u00a0%";
 
 /* A map: masses on a grid, from 16-bit parts of its largest; `at` interpolates between cell centres, as the export does. */
 function unpack(map, [height, width]) {
@@ -20,8 +20,7 @@ function unpack(map, [height, width]) {
 }
 
 /* Colour and opacity both follow the level between the ends of the scale. */
-function paint(canvas, map, long, alpha, [low, top]) {
-  const ratio = canvas.clientWidth / Math.max(1, canvas.clientHeight) || 1;
+function paint(canvas, map, ratio, long, alpha, [low, top]) {
   const width = Math.round(ratio >= 1 ? long : long * ratio), height = Math.round(ratio >= 1 ? long / ratio : long);
   canvas.width = Math.max(1, width); canvas.height = Math.max(1, height);
   const context = canvas.getContext("2d"), image = context.createImageData(canvas.width, canvas.height);
@@ -55,6 +54,7 @@ function start(section, view) {
   const maps = view.maps.map((map) => unpack(map, view.grid));
   const words = maps.filter((map) => map.kind === "word"), rest = maps.filter((map) => map.kind === "marker" || map.kind === "punctuation");
   const chips = all("button.chip"), thumbs = all(".thumb"), frame = find(".frame"), cross = find(".cross");
+  const ratio = view.size[1] / view.size[0], picture = find(".picture"), overlay = document.createElement("canvas");
   const common = Math.max(...words.map((map) => map.top), 0);
   let pinned = words.length ? maps.indexOf(words.reduce((a, b) => (b.top - b.low > a.top - a.low ? b : a))) : maps.length ? 0 : -1;
   let shown = -1, place = null;
@@ -65,7 +65,7 @@ function start(section, view) {
     shown = index;
     const map = maps[index];
     if (!map) return;
-    paint(find(".overlay"), map, 384, find(".opacity").value / 100, scaleOf(map));
+    paint(find(".overlay"), map, ratio, 384, find(".opacity").value / 100, scaleOf(map));
     const note = document.createElement("small");
     note.textContent = map.top > 0 ? ` ${percent(map.share)} of the attention, ${percent(map.top)} at most` : " nothing attended to it";
     find(".shown").replaceChildren(named(map), note);
@@ -146,8 +146,19 @@ function start(section, view) {
   });
   for (const control of all(".controls input")) control.addEventListener("input", () => show(shown, true));
 
-  return () => {  /* once visible: canvases take their shape from the layout */
-    for (const thumb of thumbs) paint(thumb.querySelector("canvas"), maps[thumb.dataset.map], 96, 0.9, scaleOf(maps[thumb.dataset.map]));
+  /* Thumbnails draw the picture themselves: a copy of it for every word would make the page large. */
+  function drawThumbs() {
+    for (const thumb of thumbs) {
+      const map = maps[thumb.dataset.map], canvas = thumb.querySelector("canvas"), context = canvas.getContext("2d");
+      paint(overlay, map, ratio, 112, 0.9, [map.low, map.top]);
+      canvas.width = overlay.width; canvas.height = overlay.height;
+      if (picture) context.drawImage(picture, 0, 0, canvas.width, canvas.height);
+      context.drawImage(overlay, 0, 0);
+    }
+  }
+
+  return () => {  /* the first time that the image is chosen, and each time after */
+    if (picture) picture.decode().then(drawThumbs, drawThumbs); else drawThumbs();
     if (pinned >= 0) { shown = -1; pin(pinned); }
     rank(null);
   };

@@ -54,6 +54,7 @@ def render_viewer(
         version=__version__,
         views=views,
         sources=[_source(image) for image in images],
+        previews=[_source(image and _small(image)) for image in images],
         relations=[_relations(single, colors) for single in maps.images],
         details=_details(maps),
         gradient=", ".join(stops),
@@ -67,9 +68,17 @@ def render_viewer(
 @lru_cache(maxsize=1)
 def _template() -> Template:
     loader = PackageLoader("promptattn.export", ".")
-    return Environment(
+    environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).get_template("viewer.html.j2")
+    )
+    environment.filters["percent"] = _percent
+    return environment.get_template("viewer.html.j2")
+
+
+def _percent(mass: float) -> str:
+    """As the page's script writes it: two or three digits that matter."""
+    digits = 0 if mass >= 0.0995 else 1 if mass >= 0.00095 or mass == 0 else 2
+    return f"{100 * mass:.{digits}f}\u00a0%"
 
 
 def _view(maps: HeatMaps, found: Sequence[Subject]) -> dict[str, Any]:
@@ -188,6 +197,12 @@ def _source(image: Image.Image | None) -> str | None:
     buffer = BytesIO()
     image.save(buffer, **({"format": "PNG"} if small else {"format": "WEBP", "quality": 92}))
     return f"data:image/{'png' if small else 'webp'};base64,{_base64(buffer.getvalue())}"
+
+
+def _small(image: Image.Image) -> Image.Image:
+    small = image.copy()
+    small.thumbnail((160, 160))
+    return small
 
 
 def _base64(data: bytes) -> str:
