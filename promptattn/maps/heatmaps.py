@@ -285,11 +285,19 @@ class HeatMaps:
 
     # Files.
 
-    def save(self, folder: str | PathLike[str], *, image: Any = None, force: bool = False) -> Path:
+    def save(
+        self,
+        folder: str | PathLike[str],
+        *,
+        image: Any = None,
+        force: bool = False,
+        alpha: float = 0.9,
+        colormap: str = "ember",
+    ) -> Path:
         """Write pictures, arrays and the HTML viewer to a folder, whole or not at all; see `promptattn.export.save`."""
         from promptattn.export import save  # export draws maps, so it stands above them
 
-        return save(self, folder, image=image, force=force)
+        return save(self, folder, image=image, force=force, alpha=alpha, colormap=colormap)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "HeatMaps":

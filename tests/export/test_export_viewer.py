@@ -117,6 +117,11 @@ def test_words_that_were_cut_are_shown_as_such(tmp_path):
     assert "gris" not in {map["label"] for map in data["views"][0]["maps"]}
 
 
+def test_the_colour_scale_can_be_chosen(tmp_path, maps):
+    _, _, data = page_of(maps.save(tmp_path / "out", colormap="cubehelix"))
+    assert base64.b64decode(data["colors"]) == colormap("cubehelix").tobytes()
+
+
 def test_a_batch_has_a_picker(tmp_path):
     _, page, data = page_of(demo(images=3).save(tmp_path / "out", image=[picture()] * 3))
     assert len(data["views"]) == 3
