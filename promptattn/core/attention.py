@@ -78,15 +78,15 @@ def attention(
     The scores are `s_ij = scale * <q_i, k_j> + mask_ij` (Vaswani et al. 2017, equation 1, for weights of 1).
 
     query `[batch, head, query, dim]`, key `[batch, head, key, dim]`, value `[batch, head, key, value dim]`; also
-    three-dimensional `[batch, row, dim]`, a batch of single heads. `mask`, `is_causal`, `scale`, `enable_gqa` and
-    `dropout_p` mean what they mean to `F.scaled_dot_product_attention`.
+    three-dimensional `[batch, row, dim]`, which counts as a batch of single heads. `mask`, `is_causal`, `scale`,
+    `enable_gqa` and `dropout_p` mean what they mean to `F.scaled_dot_product_attention`.
 
     key_weights: which keys to weigh; None, or weights that the host knows to be 1, leave the output bit-identical to
         `F.scaled_dot_product_attention` on the same tensors, with and without capture.
     capture: which columns of the attention to keep, after weighting and before dropout.
 
     A row that sees no key, or whose every visible key has weight 0, gives output 0 and columns 0; `dead_rows` names
-    such rows.
+    such rows. Under autocast the inputs are cast as the library casts them, and the columns stay float32.
     Nothing here waits for the device. Nothing of size query x key is built unless the keys are few (`explain_kernel`).
 
     Raises WeightingError and CaptureError for weights and columns that do not fit these tensors, ValueError for tensors

@@ -14,16 +14,17 @@ _CACHED_BYTES = 8 * 2**20
 _LAUNCHED_BYTES = 256 * 2**20
 
 
-def chunks(start: int, stop: int, bytes_each: int, device: torch.device) -> Iterator[slice]:
-    """Slices that cover `start` to `stop`, each with a bounded size of intermediate results (`bytes_each` per item).
+def chunks(count: int, bytes_each: int, device: torch.device) -> Iterator[slice]:
+    """Slices that cover 0 to `count`, each with a bounded size of intermediate results (`bytes_each` per item).
 
     With gradients on there is one slice only: autograd would keep every piece's intermediate results anyway.
     """
     eager = device.type == "cpu" and not torch.compiler.is_compiling()
     room = _CACHED_BYTES if eager else _LAUNCHED_BYTES
-    if torch.is_grad_enabled() or (stop - start) * bytes_each <= room:
-        yield slice(start, stop)
+    if torch.is_grad_enabled() or count * bytes_each <= room:
+        # No numbers in it: a length that is symbolic while tracing stays so.
+        yield slice(None)
         return
     step = max(1, room // bytes_each)
-    for first in range(start, stop, step):
-        yield slice(first, min(first + step, stop))
+    for first in range(0, count, step):
+        yield slice(first, first + step)

@@ -79,7 +79,7 @@ def _columns_from_lse(scores: Scores, lse: Tensor, capture: Columns, weights: Ke
     heads = _heads(capture, scores.query.shape[1])
     parts = (
         mass(scores.heads(heads[some]).logits(), select_heads(lse, heads[some]), weight)
-        for some in chunks(0, len(heads), _bytes_per_head(scores), lse.device)
+        for some in chunks(len(heads), _bytes_per_head(scores), lse.device)
     )
     if capture.reduce == "none":
         return _deliver(torch.cat(list(parts), dim=1), capture)

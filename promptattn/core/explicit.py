@@ -13,7 +13,7 @@ from torch.nn.functional import dropout
 
 from promptattn.core.chunks import chunks
 from promptattn.core.columns import Columns, deliver_columns, select_columns
-from promptattn.core.logits import Scores, working_dtype
+from promptattn.core.logits import Scores, select_rows, working_dtype
 from promptattn.core.softmax import weigh
 from promptattn.core.weights import KeyWeights
 
@@ -38,8 +38,8 @@ def attend_explicitly(
     """
     weight = None if weights is None else _full_weight(weights, length, value)
     outputs, columns = [], []
-    for rows in chunks(0, length, bytes_per_row, value.device):
-        w = weight if weight is None or weight.shape[2] == 1 else weight[:, :, rows]
+    for rows in chunks(length, bytes_per_row, value.device):
+        w = None if weight is None else select_rows(weight, rows, 2, broadcast=True)
         part = weigh(logits_of(rows), w)
         outputs.append((dropout(part.signed, dropout_p) if dropout_p else part.signed) @ value)
         if capture is not None:
@@ -70,7 +70,7 @@ def dense_columns(scores: Scores, capture: Columns) -> Tensor:
     """The captured columns of the unweighted attention, without its output."""
     columns = [
         select_columns(weigh(scores.rows(rows).logits()).mass, capture)
-        for rows in chunks(0, scores.query.shape[2], _bytes_per_row(scores), scores.query.device)
+        for rows in chunks(scores.query.shape[2], _bytes_per_row(scores), scores.query.device)
     ]
     return deliver_columns(torch.cat(columns, dim=-2), capture)
 

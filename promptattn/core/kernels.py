@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend
 from torch.nn.functional import pad
 
+from promptattn.core.tracing import constant_while_tracing
+
 __all__ = ["KERNELS", "Kernel", "additive_mask", "chosen_by_sdpa", "hidden_rows", "ready", "run_with_lse"]
 
 _aten: Any = torch.ops.aten
@@ -206,7 +208,7 @@ def _choice_while_tracing(
 _HEAD_DIMS = (8, 16, 32, 64, 96, 128, 160, 192, 256)
 
 
-@torch._dynamo.assume_constant_result
+@constant_while_tracing
 def _choice_for(
     device: str, dtype: torch.dtype, key_heads: int, dim: int, mask_dtype: torch.dtype | None, is_causal: bool,
     grad: bool,

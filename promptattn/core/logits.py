@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from promptattn.core.tracing import constant_while_tracing
+
 __all__ = ["Scores", "causal", "masked", "matmul", "select_heads", "select_rows", "working_dtype"]
 
 
@@ -116,10 +118,13 @@ def matmul(left: Tensor, right: Tensor, *, fine: bool = True) -> Tensor:
     return left @ right
 
 
-# Dynamo cannot trace the setting's getter; it is read when tracing, as the products themselves would.
-@torch._dynamo.assume_constant_result
+@constant_while_tracing
 def _reduced_products() -> bool:
-    return torch.get_float32_matmul_precision() != "highest"
+    try:
+        return torch.get_float32_matmul_precision() != "highest"
+    except RuntimeError:
+        # So torch answers where the newer settings (`torch.backends.cuda.matmul.fp32_precision`) are in use.
+        return True
 
 
 def select_rows(tensor: Tensor, rows: slice | Tensor | None, dim: int, *, broadcast: bool = False) -> Tensor:

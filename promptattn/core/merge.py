@@ -16,7 +16,7 @@ from torch import Tensor
 
 from promptattn.core.chunks import chunks
 from promptattn.core.kernels import Kernel, ready, run_with_lse
-from promptattn.core.logits import Scores, working_dtype
+from promptattn.core.logits import Scores, select_rows, working_dtype
 from promptattn.core.softmax import mass, weigh
 from promptattn.core.weights import KeyWeights
 
@@ -43,8 +43,8 @@ def join(scores: Scores, value: Tensor, weights: KeyWeights, rest: Tensor, rest_
     weight = weights.expand(query.shape[2], working_dtype(query))
     outside = torch.where(rest_lse == math.inf, -math.inf, rest_lse)
     outputs, normalisers = [], []
-    for rows in chunks(0, query.shape[2], _bytes_per_row(watched, value), query.device):
-        w = weight if weight.shape[2] == 1 else weight[:, :, rows]
+    for rows in chunks(query.shape[2], _bytes_per_row(watched, value), query.device):
+        w = select_rows(weight, rows, 2, broadcast=True)
         part = weigh(watched.rows(rows).logits(), w, outside[:, :, rows])
         assert part.rest is not None
         added = part.signed @ value_j
@@ -58,25 +58,31 @@ def correct(kernel: Kernel, scores: Scores, value: Tensor, weights: KeyWeights) 
 
     Rows outside `weights.query_rows`, where that is a slice, keep the kernel's output bit for bit.
     """
-    query, watched = scores.query, scores.keys(weights.index)
-    output, lse = run_with_lse(kernel, *ready(query, scores.key, value), scores.mask, scores.is_causal, scores.scale)
+    length, dtype = scores.query.shape[2], scores.query.dtype
+    output, lse = run_with_lse(
+        kernel, *ready(scores.query, scores.key, value), scores.mask, scores.is_causal, scores.scale
+    )
     output = output[..., : value.shape[-1]]
-    value_j = _values_of(value, weights.index, query)
-    weight = weights.expand(query.shape[2], working_dtype(query))
-    length = query.shape[2]
-    start, stop = weights.query_rows.indices(length)[:2] if isinstance(weights.query_rows, slice) else (0, length)
-    stop = max(start, stop)
-    outputs, normalisers = [output[:, :, :start]], [lse[:, :, :start]]
-    for rows in chunks(start, stop, _bytes_per_row(watched, value), query.device):
+    value_j = _values_of(value, weights.index, scores.query)
+    weight = weights.expand(length, value_j.dtype)
+    watched = scores.keys(weights.index)
+    within, before, after = weights.query_rows, [], []
+    if isinstance(within, slice):
+        start, stop, _ = within.indices(length)
+        before = [(output[:, :, :start], lse[:, :, :start])]
+        after = [(output[:, :, max(start, stop) :], lse[:, :, max(start, stop) :])]
+        watched, weight = watched.rows(within), select_rows(weight, within, 2, broadcast=True)
+        output, lse = output[:, :, within], lse[:, :, within]
+    changed = []
+    for rows in chunks(output.shape[2], _bytes_per_row(watched, value), output.device):
         share = mass(watched.rows(rows).logits(), lse[:, :, rows])
-        w = weight if weight.shape[2] == 1 else weight[:, :, rows]
+        w = select_rows(weight, rows, 2, broadcast=True)
         total = 1 + ((w.abs() - 1) * share).sum(dim=-1)
         factor = 1 / total[..., None]
         added = ((w - 1) * share * factor) @ value_j
-        outputs.append(torch.addcmul(added, output[:, :, rows].to(added.dtype), factor).to(query.dtype))
-        normalisers.append(lse[:, :, rows] + total.log())
-    outputs.append(output[:, :, stop:])
-    normalisers.append(lse[:, :, stop:])
+        part = torch.addcmul(added, output[:, :, rows].to(added.dtype), factor)
+        changed.append((part.to(dtype), lse[:, :, rows] + total.log()))
+    outputs, normalisers = zip(*before, *changed, *after, strict=True)
     return torch.cat(outputs, dim=2), torch.cat(normalisers, dim=2)
 
 
@@ -99,6 +105,9 @@ def _kernel_without(kernel: Kernel, scores: Scores, value: Tensor, index: Tensor
         mask = mask.index_select(-1, kept)
     key, kept_value = scores.key.index_select(2, kept), value.index_select(2, kept)
     output, lse = run_with_lse(kernel, *ready(scores.query, key, kept_value), mask, False, scores.scale)
+    if mask is not None:
+        # A kernel may leave anything in a row that sees no key, and 0 times NaN would not be 0.
+        output = output.masked_fill((lse == math.inf)[..., None], 0)
     return output[..., : value.shape[-1]], lse
 
 

@@ -116,8 +116,8 @@ def _by_heads(scores: Scores, value: Tensor, shown: Tensor, pattern: LocalWindow
     per_row = 3 * pattern.window + (-(-length // pattern.stride) if isinstance(pattern, Strided) else 0)
     bytes_per_head = 3 * 4 * batch * length * max(per_row, 1)
     outputs, normalisers = [], []
-    for some in chunks(0, heads, bytes_per_head, value.device):
-        part = scores.heads(tuple(range(some.start, some.stop)))
+    for some in chunks(heads, bytes_per_head, value.device):
+        part = scores.heads(tuple(range(heads))[some])
         output, lse = _mix(list(_parts(part, value[:, some], shown, pattern)))
         outputs.append(output.to(scores.query.dtype))
         normalisers.append(lse)

@@ -1,6 +1,8 @@
 """`core.attention` against a dense float64 softmax: dtypes, masks, shapes, paths."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -276,16 +278,38 @@ def test_scale(scale, is_causal):
             assert torch.equal(result.output.nan_to_num(), stock.nan_to_num())
 
 
-def test_reduced_matmul_precision_does_not_reach_the_columns():
+NEWER_SETTING = """
+import torch
+from promptattn.core import Columns, attention
+torch.backends.fp32_precision = "tf32"
+q, k, v = torch.randn(3, 1, 2, 300, 16).unbind(0)
+columns = attention(q, k, v, capture=Columns(torch.arange(300))).columns
+assert (columns.sum(-1) - 1).abs().max() < 1e-5
+"""
+
+
+@pytest.mark.parametrize("precision", ["high", "medium"])
+def test_reduced_matmul_precision_does_not_reach_the_columns(precision, monkeypatch):
+    """Where the setting allows it, the thin products go through float64 (this CPU may not have the formats)."""
     query, key, value = tensors(dim=64, gain=3)
+    dtypes = []
+    double = torch.Tensor.double
+    monkeypatch.setattr(torch.Tensor, "double", lambda tensor: dtypes.append(tensor.dtype) or double(tensor))
     before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
+    torch.set_float32_matmul_precision(precision)
     try:
         result = attention(query, key, value, capture=Columns(WATCHED))
     finally:
         torch.set_float32_matmul_precision(before)
+    assert dtypes == [torch.float32] * 2
+    monkeypatch.undo()
     probabilities = oracle(query, key, value)[1]
     assert_columns(result.columns, probabilities[..., WATCHED].mean(1), torch.float32, largest_score(query, key))
+
+
+def test_the_newer_precision_settings_are_understood():
+    """They make the older getter raise; in a process of its own, because torch does not like to go back."""
+    subprocess.run([sys.executable, "-c", NEWER_SETTING], check=True, timeout=120)
 
 
 def test_dropout_acts_on_the_output_and_not_on_the_columns():

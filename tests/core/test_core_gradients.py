@@ -86,6 +86,24 @@ def test_gradients_equal_dense_float64(path, mask, watched, key_heads):
     compare(differentiate(core_run(index, watched, path, **arguments), inputs), want)
 
 
+@pytest.mark.parametrize(("keys", "path"), [(300, "sdpa+lse"), (77, "sdpa+dense")])
+def test_columns_beside_the_librarys_own_output(keys, path):
+    """Three-dimensional inputs, which SDPA gives to no fused kernel."""
+    inputs = [tensor.squeeze(1).requires_grad_() for tensor in tensors(keys=keys, heads=1, key_heads=1)]
+    doubles = [tensor.detach().double().unsqueeze(1).requires_grad_() for tensor in inputs]
+    want = differentiate(lambda *qkv: (lambda o, p: (o.squeeze(1), p[..., WATCHED].squeeze(1)))(*oracle(*qkv)), doubles)
+    compare(differentiate(core_run(None, True, path), inputs), [gradient.squeeze(1) for gradient in want])
+
+
+@pytest.mark.parametrize("path", ["correction", "merge", "dense"])
+def test_gradient_of_the_weights_alone(path):
+    keys, index, values = CASES[path]
+    inputs = tensors(keys=keys)
+    weight = torch.tensor(values, requires_grad=True)
+    want = differentiate(lambda w: oracle_run(index, True)(*inputs, w), [weight.detach().double().requires_grad_()])
+    compare(differentiate(lambda w: core_run(index, True, path)(*inputs, w), [weight]), want)
+
+
 def test_the_library_alone_would_get_the_columns_wrong():
     """Why the kernels have a backward of our own: the library's formula ignores the gradient of the lse."""
     query, key, value = (tensor.requires_grad_() for tensor in tensors())
