@@ -141,7 +141,7 @@ def test_the_page_speaks_to_keyboards_and_screen_readers(exported):
 
 
 def test_small_images_stay_crisp_and_large_ones_small(tmp_path):
-    folder = demo(size=(640, 640)).save(tmp_path / "out", image=picture((640, 640)))
+    folder = demo(size=(640, 640), text="a cat").save(tmp_path / "out", image=picture((640, 640)))
     html, page, data = page_of(folder)
     picture_class = next(attrs["class"] for tag, attrs in page.tags if tag == "img" and "picture" in attrs["class"])
     assert picture_class == "picture"
@@ -151,9 +151,9 @@ def test_small_images_stay_crisp_and_large_ones_small(tmp_path):
 
 
 def test_a_very_long_prompt_stays_openable(tmp_path):
-    text = " ".join(f"w{i}" for i in range(300))
+    text = " ".join(f"w{i}" for i in range(120))
     folder = demo(text=text, size=(64, 64)).save(tmp_path / "out")
-    assert (folder / "index.html").stat().st_size < 5_000_000
+    assert (folder / "index.html").stat().st_size < 2_000_000
 
 
 def test_an_empty_prompt_says_so(tmp_path):
