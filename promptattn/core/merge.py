@@ -59,10 +59,7 @@ def correct(kernel: Kernel, scores: Scores, value: Tensor, weights: KeyWeights) 
     Rows outside `weights.query_rows`, where that is a slice, keep the kernel's output bit for bit.
     """
     length, dtype = scores.query.shape[2], scores.query.dtype
-    output, lse = run_with_lse(
-        kernel, *ready(scores.query, scores.key, value), scores.mask, scores.is_causal, scores.scale
-    )
-    output = output[..., : value.shape[-1]]
+    output, lse = _run(kernel, scores, value)
     value_j = _values_of(value, weights.index, scores.query)
     weight = weights.expand(length, value_j.dtype)
     watched = scores.keys(weights.index)
@@ -95,36 +92,32 @@ def _without_keys(index: Tensor, length: int) -> Tensor:
     return removed.argsort(stable=True)[: length - index.shape[0]]
 
 
+def _run(kernel: Kernel, scores: Scores, value: Tensor) -> tuple[Tensor, Tensor]:
+    """The kernel's output, 0 in rows that see no key, and its lse, +inf there."""
+    inputs = ready(scores.query, scores.key, value)
+    output, lse = run_with_lse(kernel, *inputs, scores.mask, scores.is_causal, scores.scale)
+    output = output[..., : value.shape[-1]]
+    if scores.mask is not None:
+        # A kernel may leave anything in such a row, and 0 times NaN would not be 0.
+        output = output.masked_fill((lse == math.inf)[..., None], 0)
+    return output, lse
+
+
 def _kernel_without(kernel: Kernel, scores: Scores, value: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
     """The kernel over the keys outside `index`; lse is +inf where none of them is visible."""
-    if scores.is_causal:
-        return _kernel_hiding(kernel, scores, value, index)
-    kept = _without_keys(index, scores.key.shape[2])
-    mask = scores.mask
-    if mask is not None and mask.shape[-1] != 1:
-        mask = mask.index_select(-1, kept)
-    key, kept_value = scores.key.index_select(2, kept), value.index_select(2, kept)
-    output, lse = run_with_lse(kernel, *ready(scores.query, key, kept_value), mask, False, scores.scale)
-    if mask is not None:
-        # A kernel may leave anything in a row that sees no key, and 0 times NaN would not be 0.
-        output = output.masked_fill((lse == math.inf)[..., None], 0)
-    return output[..., : value.shape[-1]], lse
-
-
-def _kernel_hiding(kernel: Kernel, scores: Scores, value: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-    """The causal kernel over the keys outside `index`.
-
-    Taking keys out would shift the rest against the causal diagonal, and an explicit mask would be query x key large.
-    One more channel hides them instead: `[q, a]` and `[k, 0]`, but `[k, -a]` for the keys in `index`, lowers their
-    scores by `scale * a^2`.
-    """
+    if not scores.is_causal:
+        kept = _without_keys(index, scores.key.shape[2])
+        return _run(kernel, scores.keys(kept), value.index_select(2, kept))
+    # Taking keys out would shift the rest against the causal diagonal, and an explicit mask would be query x key large.
+    # One more channel hides them instead: `[q, a]` and `[k, 0]`, but `[k, -a]` for the keys in `index`, lowers their
+    # scores by `scale * a^2`.
     height = math.sqrt(_HIDE / scores.scale)
-    query, key, value_ = ready(scores.query, scores.key, value)
+    query, key = scores.query, scores.key
     channel = key.new_zeros(key.shape[2]).index_fill(0, index, -height)
     key = torch.cat([key, channel[:, None].expand(*key.shape[:-1], 1)], dim=-1)
     query = torch.cat([query, query.new_full((1,), height).expand(*query.shape[:-1], 1)], dim=-1)
-    output, lse = run_with_lse(kernel, *ready(query, key, value_), None, True, scores.scale)
-    return output[..., : value.shape[-1]], lse.masked_fill(lse < -_HIDE / 2, math.inf)
+    output, lse = _run(kernel, scores._replace(query=query, key=key), value)
+    return output, lse.masked_fill(lse < -_HIDE / 2, math.inf)
 
 
 def _values_of(value: Tensor, index: Tensor, query: Tensor) -> Tensor:

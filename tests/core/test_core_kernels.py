@@ -3,12 +3,15 @@
 import inspect
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
+from core_oracle import oracle, weight_table
 from test_core_attention import tensors
 from torch.nn.attention import SDPBackend
 
+from promptattn.core import Columns, KeyWeights, attention
 from promptattn.core.kernels import (
     KERNELS,
     _choice_while_tracing,
@@ -45,6 +48,33 @@ def test_additive_mask():
     assert additive_mask(torch.tensor([True, False]), torch.bfloat16).tolist() == [0.0, -math.inf]
     floating = torch.tensor([0.5])
     assert additive_mask(floating, torch.bfloat16) is floating
+
+
+@pytest.mark.parametrize("weights", [None, [0.0, 2.0], [0.7, 2.0]], ids=["neutral", "merge", "correction"])
+@pytest.mark.parametrize("kind", ["bool", "float"])
+def test_a_kernel_that_pads_its_lse_and_leaves_nan_in_hidden_rows(weights, kind, monkeypatch):
+    """What a kernel for another device may do; the CPU kernel stands in, with its results spoilt that way."""
+    cpu = KERNELS["cpu-flash"]
+
+    def forward(query, key, value, bias, is_causal, scale):
+        output, lse, extras = cpu.forward(query, key, value, bias, is_causal, scale)
+        hidden = (bias == -math.inf).all(-1).expand(lse.shape)
+        output = output.masked_fill(hidden[..., None], math.nan)
+        return output, torch.nn.functional.pad(lse.masked_fill(hidden, math.nan), (0, 32)), extras
+
+    monkeypatch.setitem(KERNELS, "cpu-flash", replace(cpu, forward=forward))
+    query, key, value = tensors()
+    mask = torch.ones(96, 300, dtype=torch.bool)
+    mask[7] = False
+    mask[9, 2:] = False  # Row 9 sees the weighted keys only.
+    mask = mask if kind == "bool" else torch.zeros(96, 300).masked_fill(~mask, -math.inf)
+    key_weights = None if weights is None else KeyWeights.of([0, 1], weights)
+    result = attention(query, key, value, mask=mask, key_weights=key_weights, capture=Columns(torch.arange(300)))
+    table = None if weights is None else weight_table(300, torch.tensor([0, 1]), torch.tensor(weights), 2, 96)
+    output, probabilities = oracle(query, key, value, mask=mask, weights=table)
+    torch.testing.assert_close(result.columns.double(), probabilities.mean(1), rtol=3e-5, atol=1e-12)
+    shown = [row for row in range(96) if row != 7] if weights is None else list(range(96))
+    torch.testing.assert_close(result.output.double()[:, :, shown], output[:, :, shown], rtol=0, atol=3e-6)
 
 
 def variants():
