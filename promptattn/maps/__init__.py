@@ -1,5 +1,6 @@
 """Maps: what a run recorded, and the questions one can ask of it. Plain numpy; no model is needed to read them."""
 
+from promptattn.maps.capture import Capture
 from promptattn.maps.colormap import COLORMAPS, colorize, colormap
 from promptattn.maps.heatmap import HeatMap
 from promptattn.maps.heatmaps import HeatMaps
@@ -9,6 +10,7 @@ from promptattn.maps.resize import combine, resize
 
 __all__ = [
     "COLORMAPS",
+    "Capture",
     "ColumnInfo",
     "HeatMap",
     "HeatMaps",
