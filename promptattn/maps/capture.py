@@ -47,8 +47,8 @@ class Capture:
         for patch in self.patches:
             if len(patch) != 2 or not all(0 <= share < 1 for share in patch):
                 raise ConfigError(
-                    f"Capture(patches=...): {patch!r} is not a place; give (row, column) as shares of the image's height"
-                    " and width, from 0 up to but not including 1."
+                    f"Capture(patches=...): {patch!r} is not a place; give (row, column) as shares of the image's"
+                    " height and width, from 0 up to but not including 1."
                 )
         if "image->image" in self.relations and not self.patches:
             raise ConfigError("Capture(relations=...): image->image needs patches=[(row, column), ...] to look at.")
