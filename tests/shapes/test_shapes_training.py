@@ -146,8 +146,8 @@ def test_what_each_token_is_taught_to_say(tokenizer) -> None:
         ("shape:cat", "first"),
         ("colour:red", "first"),
         ("relation:chases",),
-        ("shape:mouse", "second"),
-        ("colour:gray", "second"),
+        ("shape:mouse", "second", "role:chases"),
+        ("colour:gray", "second", "role:chases"),
     ]
     assert said[6] == ("background:white",)
     assert set(said[7:]) == {whole}

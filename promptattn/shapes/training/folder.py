@@ -3,7 +3,9 @@
 import os
 import shutil
 import tempfile
+from copy import deepcopy
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
@@ -12,6 +14,8 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from promptattn.shapes.training.unet import build_scheduler
 
 __all__ = ["export_unet"]
+
+Part = TypeVar("Part", bound=torch.nn.Module)
 
 
 def export_unet(
@@ -22,10 +26,10 @@ def export_unet(
     The parts passed in are left as they are.
     """
     pipe = StableDiffusionPipeline(
-        vae=_half(vae, AutoencoderKL),
-        text_encoder=_half(text_encoder, CLIPTextModel),
+        vae=_half(vae),
+        text_encoder=_half(text_encoder),
         tokenizer=tokenizer,
-        unet=_half(unet, UNet2DConditionModel),
+        unet=_half(unet),
         scheduler=build_scheduler(),
         safety_checker=None,
         feature_extractor=None,
@@ -42,11 +46,9 @@ def export_unet(
     return sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
 
 
-def _half(part: torch.nn.Module, kind: type) -> torch.nn.Module:
-    """A float16 copy, built from the part's config so that nothing else is carried along."""
-    copy = kind(part.config) if kind is CLIPTextModel else kind.from_config(part.config)  # type: ignore[attr-defined]
-    copy.load_state_dict(part.state_dict())
-    return copy.half().eval()
+def _half(part: Part) -> Part:
+    """A float16 copy that leaves the original training on."""
+    return deepcopy(part).half().eval()
 
 
 def _swap(fresh: Path, target: Path) -> None:

@@ -2,8 +2,9 @@
 
 The encoder is taught before the denoiser sees it, by regression of its last hidden states onto fixed orthogonal codes:
 a noun's state says its shape and which object it belongs to, a colour's state its colour and which object it belongs
-to, the end and the padding say the relation and the background. So the words of an object are the only place where its
-looks can be read, in both languages alike, and the denoiser has to look there. No mask or image takes part.
+to (the second one's say the relation as well), the end and the padding say the relation and the background. So the
+words of an object are the only place where its looks can be read, in both languages alike, and the denoiser has to look
+there. No mask or image takes part.
 """
 
 import json
@@ -88,6 +89,7 @@ _NAMES = [
     "second",
     "grammar",
 ]
+_ROLES = [f"role:{name}" for name in (*RELATIONS, "and")]
 
 
 @dataclass(frozen=True)
@@ -104,12 +106,13 @@ def read(tokenizer: CLIPTokenizer, scene: Scene, pieces: list[Piece]) -> Reading
     tokens = tokenizer(text, padding="max_length", max_length=WINDOW, truncation=True, return_offsets_mapping=True)
     owners = [index for index, piece in enumerate(pieces) for _ in piece.text]
     whole = _whole(scene, pieces)
+    relation = next((_relation(scene, piece) for piece in pieces if piece.role == "relation"), None)
     says: list[tuple[str, ...]] = []
     for position, (start, end) in enumerate(tokens["offset_mapping"]):
         if position == 0 or start == end:
             says.append(whole)
         else:
-            says.append(_part(scene, pieces[owners[start]]))
+            says.append(_part(scene, pieces[owners[start]], relation))
     return Reading(list(tokens["input_ids"]), says)
 
 
@@ -127,12 +130,13 @@ def _relation(scene: Scene, piece: Piece) -> str:
     return "and" if piece.text in ("and", "y") or scene.relation is None else scene.relation
 
 
-def _part(scene: Scene, piece: Piece) -> tuple[str, ...]:
-    which = "second" if piece.index == 1 else "first"
+def _part(scene: Scene, piece: Piece, relation: str | None) -> tuple[str, ...]:
+    # What the second object is to the first has been said when its words come; the first's words cannot know it yet.
+    which = ("second", f"role:{relation}") if piece.index == 1 and relation else ("first",)
     if piece.role == "shape":
-        return f"shape:{scene.objects[piece.index].shape}", which
+        return f"shape:{scene.objects[piece.index].shape}", *which
     if piece.role == "colour":
-        return f"colour:{scene.objects[piece.index].colour}", which
+        return f"colour:{scene.objects[piece.index].colour}", *which
     if piece.role == "relation":
         return (f"relation:{_relation(scene, piece)}",)
     if piece.role == "background":
@@ -144,9 +148,10 @@ class Codes:
     """Fixed random codes, orthonormal and of zero mean, so that a layer norm can produce their normalised sums."""
 
     def __init__(self, width: int, seed: int = 0) -> None:
-        random = np.random.default_rng(seed).standard_normal((width, len(_NAMES)))
-        basis, _ = np.linalg.qr(np.concatenate([np.ones((width, 1)), random], axis=1))
-        self._rows = {name: basis[:, index + 1] for index, name in enumerate(_NAMES)}
+        rng = np.random.default_rng(seed)
+        random = [rng.standard_normal((width, len(names))) for names in (_NAMES, _ROLES)]
+        basis, _ = np.linalg.qr(np.concatenate([np.ones((width, 1)), *random], axis=1))
+        self._rows = {name: basis[:, index + 1] for index, name in enumerate([*_NAMES, *_ROLES])}
         self._width = width
         self._sums: dict[tuple[str, ...], np.ndarray] = {}
 
