@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from numbers import Integral
 
 from promptattn.errors import ConfigError
 
@@ -22,8 +23,12 @@ def check_steps(steps: Steps, option: str) -> None:
         start, stop = steps
         if not start < stop or start < 0 or (isinstance(stop, float) and stop > 1):
             raise ConfigError(f"{option}={steps!r} selects no step; {hint}.")
-    elif not isinstance(steps, Collection) or isinstance(steps, str) or not steps:
+    elif not isinstance(steps, Collection) or len(steps) == 0 or not all(map(_is_step, steps)):
         raise ConfigError(f"{option}={steps!r} is not a selection of steps; {hint}.")
+
+
+def _is_step(step: object) -> bool:
+    return isinstance(step, Integral) and int(step) >= 0
 
 
 def in_steps(steps: Steps, step: int, total: int) -> bool:

@@ -31,24 +31,28 @@ class Capture:
         ConfigError: for values that select nothing.
     """
 
-    words: Sequence[str | tuple[str, int]] | None = None
+    words: Sequence[str | tuple[str, int]] | str | None = None
     patches: Sequence[tuple[float, float]] = ()
-    relations: Sequence[str] = ("image->text", "text->text")
+    relations: Sequence[str] | str = ("image->text", "text->text")
     steps: Steps = None
     layers: Sequence[str] | str | None = None
     heads: Sequence[int] | None = None
     per_step: bool = False
 
     def __post_init__(self) -> None:
+        # One word or relation may stand without a list round it; its letters are not meant.
+        for name in ("words", "relations"):
+            if isinstance(getattr(self, name), str):
+                object.__setattr__(self, name, (getattr(self, name),))
         check_steps(self.steps, "Capture(steps=...)")
         for relation in self.relations:
             if relation not in RELATIONS:
                 raise ConfigError(f"Capture(relations=...): {relation!r} is none of {', '.join(RELATIONS)}.")
         for patch in self.patches:
-            if len(patch) != 2 or not all(0 <= share < 1 for share in patch):
+            if not _is_place(patch):
                 raise ConfigError(
-                    f"Capture(patches=...): {patch!r} is not a place; give (row, column) as shares of the image's"
-                    " height and width, from 0 up to but not including 1."
+                    f"Capture(patches=...): {patch!r} is not a place; give a list of (row, column) as shares of the"
+                    " image's height and width, from 0 up to but not including 1."
                 )
         if "image->image" in self.relations and not self.patches:
             raise ConfigError("Capture(relations=...): image->image needs patches=[(row, column), ...] to look at.")
@@ -56,3 +60,19 @@ class Capture:
             raise ConfigError("Capture(heads=()) selects no head; leave it out to average over all.")
         if self.words is not None and not self.words:
             raise ConfigError("Capture(words=()) selects no word; leave it out to keep them all.")
+        for word in self.words or ():
+            if not _is_word(word):
+                raise ConfigError(
+                    f"Capture(words=...): {word!r} is no word; give a list of texts, or of a text and its occurrence"
+                    ' from 0, such as ["cat", ("a", 1)].'
+                )
+
+
+def _is_place(patch: object) -> bool:
+    return isinstance(patch, Sequence) and len(patch) == 2 and all(0 <= share < 1 for share in patch)
+
+
+def _is_word(word: object) -> bool:
+    if isinstance(word, str):
+        return True
+    return isinstance(word, tuple) and len(word) == 2 and isinstance(word[0], str) and isinstance(word[1], int)

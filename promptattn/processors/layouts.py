@@ -41,11 +41,10 @@ class Layout:
                 f"{type(denoiser).__name__} was called without {self.text!r} or {self.sample!r} as tensors, so text"
                 " rows and image grid cannot be told."
             )
-        timestep = bound.get(self.timestep)
         return DenoiserCall(
             text=text,
             size=(int(sample.shape[-2]), int(sample.shape[-1])),
-            timestep=float(torch.as_tensor(timestep).flatten()[0]) if timestep is not None else 0.0,
+            timestep=bound.get(self.timestep),
             grids={
                 height * width: (height, width) for height, width in self.grids((sample.shape[-2], sample.shape[-1]))
             },
@@ -54,12 +53,12 @@ class Layout:
 
 @dataclass(frozen=True)
 class DenoiserCall:
-    """One forward call of a denoiser. `size` is (height, width) of its latents; `grids` maps a number of image tokens
-    to the (height, width) it stands for."""
+    """One forward call of a denoiser. `size` is (height, width) of its latents; `timestep` is as it was given; `grids`
+    maps a number of image tokens to the (height, width) it stands for."""
 
     text: torch.Tensor
     size: Grid
-    timestep: float
+    timestep: Any
     grids: dict[int, Grid]
 
 

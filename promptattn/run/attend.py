@@ -2,7 +2,7 @@
 
 import inspect
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from types import TracebackType
 from typing import Any, Self
@@ -13,7 +13,8 @@ from promptattn.errors import CaptureError, ConfigError, PromptAttnWarning, Unsu
 from promptattn.maps import HeatMaps
 from promptattn.maps.capture import Capture
 from promptattn.processors.layouts import Layout, layout_of
-from promptattn.prompt import Prompt, TokenPlan, parse, plan
+from promptattn.processors.rows import Kind
+from promptattn.prompt import EncoderPlan, Prompt, TokenPlan, parse, plan
 from promptattn.run import columns as columns_of
 from promptattn.run.collect import collect
 from promptattn.run.denoiser import DenoiserWatch, Target
@@ -72,7 +73,7 @@ def attend(
     check_steps(steps, "steps")
     if num_images_per_prompt is not None and num_images_per_prompt < 1:
         raise ConfigError(f"num_images_per_prompt={num_images_per_prompt} must be at least 1.")
-    prompts = [_parsed(p, syntax) for p in ([prompt] if isinstance(prompt, str | Prompt) else prompt)]
+    prompts = [_parsed(each, syntax) for each in _listed(prompt)]
     if not prompts:
         raise ConfigError("the list of prompts is empty; give at least one, if only an empty text.")
     return AttentionRun(
@@ -125,7 +126,9 @@ class AttentionRun:
             plan(pipe, prompt, negative) for prompt, negative in zip(prompts, negatives, strict=True)
         )
         self._without_negative = all(negative is None for negative in negatives)
-        self._groups, self._columns = columns_of.columns(self.plans, capture)
+        # Rows of one batch are equally long, so every prompt, negative or not, gets the chunks of the longest.
+        self._chunks = max(len(encoder.chunks) for each in self.plans for encoder in (*each.encoders, *each.negative))
+        self._groups, self._columns = columns_of.columns(self.plans, self._chunks, capture)
 
     def __enter__(self) -> Self:
         if self._watch is not None:
@@ -198,12 +201,11 @@ class AttentionRun:
         """Say what the user should know of the prompts before waiting for an image."""
         for each in self.plans:
             for diagnostic in each.diagnostics:
-                warnings.warn(str(diagnostic), PromptAttnWarning, stacklevel=4)
+                warnings.warn(str(diagnostic), PromptAttnWarning, stacklevel=3)
 
     def _encode(self) -> tuple[Encoded, Encoded]:
-        chunks = max(len(encoder.chunks) for each in self.plans for encoder in (*each.encoders, *each.negative))
-        positive = [tuple(encoder.padded(chunks) for encoder in each.encoders) for each in self.plans]
-        negative = [tuple(encoder.padded(chunks) for encoder in each.negative) for each in self.plans]
+        positive = [tuple(encoder.padded(self._chunks) for encoder in each.encoders) for each in self.plans]
+        negative = [tuple(encoder.padded(self._chunks) for encoder in each.negative) for each in self.plans]
         odds = self._weighting.in_text_encoder
         record = self._capture is not None and "text->text" in self._capture.relations
         encoded = encode(self._pipe, positive, odds=odds, clip_skip=self._clip_skip, record=record)
@@ -220,10 +222,9 @@ class AttentionRun:
             inputs["num_images_per_prompt"] = self._images_per_prompt
         return inputs
 
-    def _odds(self) -> dict[str, torch.Tensor]:
+    def _odds(self) -> dict[Kind, torch.Tensor]:
         """What each text key of each prompt is weighted by in the denoiser: float32 `[prompt, token]` per kind."""
-        chunks = self._groups.shape[1] // self.plans[0].encoders[0].window
-        kinds = {
+        kinds: dict[Kind, list[EncoderPlan]] = {
             "positive": [each.encoders[0] for each in self.plans],
             "negative": [each.negative[0] for each in self.plans],
         }
@@ -232,7 +233,7 @@ class AttentionRun:
                 [
                     [
                         self._weighting.in_denoiser(weight)
-                        for chunk in encoder.padded(chunks).chunks
+                        for chunk in encoder.padded(self._chunks).chunks
                         for weight in chunk.weights
                     ]
                     for encoder in encoders
@@ -253,8 +254,13 @@ class AttentionRun:
         }
 
 
+def _listed(prompt: PromptLike | Sequence[PromptLike]) -> Iterable[PromptLike]:
+    one = isinstance(prompt, str | Prompt) or not isinstance(prompt, Iterable)
+    return [prompt] if one else prompt  # type: ignore[list-item,return-value]
+
+
 def _parsed(prompt: PromptLike, syntax: str) -> Prompt:
-    return parse(prompt, syntax=syntax) if isinstance(prompt, str) else prompt
+    return prompt if isinstance(prompt, Prompt) else parse(prompt, syntax=syntax)
 
 
 def _negatives(

@@ -29,10 +29,7 @@ def collect(
     """All that one run recorded, moved to the host as numpy."""
     scale = int(getattr(pipe, "vae_scale_factor", 8))
     height, width = watch.sample_size
-    prompts = [
-        PromptInfo(each.prompt.text, each.encoders[0].tokens, each.encoders[0].words, infos)
-        for each, infos in zip(plans, columns, strict=True)
-    ]
+    prompts = [_prompt(each.prompt.text, each.encoders[0], infos) for each, infos in zip(plans, columns, strict=True)]
     return HeatMaps(
         prompts=tuple(prompts),
         records=tuple(_layer(watch, name) for name in watch.text.layers),
@@ -44,13 +41,18 @@ def collect(
     )
 
 
+def _prompt(text: str, encoder: EncoderPlan, columns: tuple[ColumnInfo, ...]) -> PromptInfo:
+    cut = tuple(word.index for word in encoder.cut)
+    return PromptInfo(text, encoder.tokens, encoder.words, columns, cut)
+
+
 def _layer(watch: DenoiserWatch, name: str) -> LayerMaps:
     grid = watch.text.layers[name].grid
     mean = watch.text.mean(name)
     assert mean is not None
     steps = watch.text.steps(name)
     per_step = np.stack([_array(step, grid) for step in steps.values()]) if steps else None
-    return LayerMaps(name, grid, _array(mean, grid), per_step)
+    return LayerMaps(name, grid, _array(mean, grid), per_step, steps=tuple(steps) or None)
 
 
 def _array(mass: torch.Tensor, grid: tuple[int, int]) -> NDArray[np.float32]:

@@ -12,21 +12,25 @@ from promptattn.prompt import EncoderPlan, TokenPlan, find
 __all__ = ["columns"]
 
 
-def columns(plans: Sequence[TokenPlan], capture: Capture | None) -> tuple[torch.Tensor, list[tuple[ColumnInfo, ...]]]:
-    """The columns of every prompt, and where each text key goes.
+def columns(
+    plans: Sequence[TokenPlan], chunks: int, capture: Capture | None
+) -> tuple[torch.Tensor, list[tuple[ColumnInfo, ...]]]:
+    """The columns of every prompt in so many chunks, and where each text key goes.
 
     Returns:
         groups: int64 `[prompt, token]` over all chunks' slots: the column of each text key, -1 for none.
         infos: for each prompt what its columns are. A kept prompt token has one of its own; all start markers share
             one, all end markers one, and all padding one, unless `capture.words` chooses some words only.
+
+    Raises:
+        CaptureError: when a word of `capture.words` is in none of the prompts, or is cut off in all of them.
     """
     for each in plans:
         _agree(each)
-    chunks = max(len(encoder.chunks) for each in plans for encoder in (*each.encoders, *each.negative))
+    encoders = [each.encoders[0].padded(chunks) for each in plans]
+    chosen = _chosen(encoders, capture)
     rows, infos = [], []
-    for each in plans:
-        encoder = each.encoders[0].padded(chunks)
-        wanted = _wanted(encoder, capture)
+    for encoder, wanted in zip(encoders, chosen, strict=True):
         infos.append(_infos(encoder, wanted, specials=capture is None or capture.words is None))
         place: dict[tuple[str, int | None], int] = {
             (info.kind, info.token): index for index, info in enumerate(infos[-1])
@@ -44,18 +48,26 @@ def _infos(encoder: EncoderPlan, wanted: set[int], *, specials: bool) -> tuple[C
     return (ColumnInfo("start", "<start>"), *tokens, ColumnInfo("end", "<end>"), ColumnInfo("padding", "<padding>"))
 
 
-def _wanted(encoder: EncoderPlan, capture: Capture | None) -> set[int]:
-    """Indices of the tokens that have a column."""
+def _chosen(encoders: Sequence[EncoderPlan], capture: Capture | None) -> list[set[int]]:
+    """For each prompt the indices of the tokens that have a column. A chosen word need not be in every prompt."""
     if capture is None or capture.words is None:
-        return {token.index for token in encoder.tokens}
-    wanted: set[int] = set()
+        return [{token.index for token in encoder.tokens} for encoder in encoders]
+    chosen: list[set[int]] = [set() for _ in encoders]
     for word in capture.words:
         phrase, occurrence = (word, 0) if isinstance(word, str) else word
-        for found in find(encoder.words, phrase, occurrence):
-            wanted |= set(found.tokens)
-    if not wanted:
-        raise CaptureError(f"Capture(words={list(capture.words)!r}) names no word that reaches the model.")
-    return wanted
+        missing: CaptureError | None = None
+        tokens = 0
+        for encoder, wanted in zip(encoders, chosen, strict=True):
+            try:
+                found = {token for each in find(encoder.words, phrase, occurrence) for token in each.tokens}
+            except CaptureError as error:
+                missing = missing or error
+                continue
+            wanted |= found
+            tokens += len(found)
+        if not tokens:
+            raise missing or CaptureError(f"Capture(words=...): {phrase!r} is cut off before it reaches the model.")
+    return chosen
 
 
 def _agree(each: TokenPlan) -> None:

@@ -3,17 +3,18 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 
 from promptattn.core import KeyWeights
-from promptattn.errors import CaptureError, PromptAttnWarning
+from promptattn.errors import CaptureError, ConfigError, PromptAttnWarning
 from promptattn.maps.capture import Capture
 from promptattn.maps.recorder import Recorder
 from promptattn.processors.install import Installation, attention_layers
 from promptattn.processors.layouts import DenoiserCall, Layout
-from promptattn.processors.rows import Block, recognise
+from promptattn.processors.rows import Block, Kind, recognise
 from promptattn.run.steps import StepFollower
 from promptattn.selection import Steps, in_steps, match_layers
 
@@ -33,14 +34,36 @@ class Target:
 
     positive: torch.Tensor
     negative: torch.Tensor | None
-    odds: dict[str, torch.Tensor]
+    odds: dict[Kind, torch.Tensor]
     groups: torch.Tensor
     columns: int
     images_per_prompt: int | None
 
-    @property
-    def weighted(self) -> bool:
-        return any(bool((odds != 1).any()) for odds in self.odds.values())
+    @cached_property
+    def weighted(self) -> frozenset[Kind]:
+        """The kinds of rows that have a weight."""
+        return frozenset(kind for kind, odds in self.odds.items() if bool((odds != 1).any()))
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What one batch of text embeddings means to the run; the same at every step, so it is on the device already.
+
+    Attributes:
+        text, version: the embeddings that were read, and the state they were in.
+        blocks: whose rows they are; empty when they are not this run's.
+        weights: for the keys, or None when there are none.
+        rows, images, groups: the batch rows that are watched, the prompt of each, and int64 `[image, token]` the
+            column of each key; None without a positive row.
+    """
+
+    text: torch.Tensor
+    version: int
+    blocks: tuple[Block, ...]
+    weights: KeyWeights | None = None
+    rows: slice | None = None
+    images: tuple[int, ...] = ()
+    groups: torch.Tensor | None = None
 
 
 class DenoiserWatch:
@@ -74,7 +97,8 @@ class DenoiserWatch:
         self.calls = self.recognised = 0
         self.images: tuple[int, ...] = ()
         self.sample_size: tuple[int, int] = (0, 0)
-        self._known: tuple[torch.Tensor, int, tuple[Block, ...]] | None = None
+        self._known: _Reading | None = None
+        self._acted: set[Kind] = set()
         cross, own = split_layers(denoiser)
         self._weighed = set(match_layers(cross, layers, "layers"))
         self._watched: set[str] = set()
@@ -83,12 +107,16 @@ class DenoiserWatch:
             selected = match_layers([*cross, *own], capture.layers, "Capture(layers=...)")
             self._watched = set(selected) & set(cross) if "image->text" in capture.relations else set()
             self._patched = set(selected) & set(own) if capture.patches else set()
+            self._check(capture)
         needed = set(self._weighed if target.weighted else ()) | self._watched | self._patched
         self.installation = Installation(denoiser, [name for name in attention_layers(denoiser) if name in needed])
-        self._handles = [
-            denoiser.register_forward_pre_hook(self._before, with_kwargs=True),
-            denoiser.register_forward_hook(self._after),
-        ]
+        self._handles: list[Any] = []
+        try:
+            self._handles.append(denoiser.register_forward_pre_hook(self._before, with_kwargs=True))
+            self._handles.append(denoiser.register_forward_hook(self._after))
+        except BaseException:
+            self.remove()
+            raise
 
     def remove(self) -> None:
         """Take hooks and processors out; see :meth:`Installation.remove`."""
@@ -102,6 +130,24 @@ class DenoiserWatch:
         """Layers that were to record and did not, in the generation that was recorded last."""
         return sorted((self._watched - set(self.text.layers)) | (self._patched - set(self.patches.layers)))
 
+    def _check(self, capture: Capture) -> None:
+        """Refuse, before anything is touched, what no layer or not every layer can record."""
+        if capture.patches and not self._patched:
+            raise ConfigError(
+                f"Capture(layers={capture.layers!r}) selects no self-attention layer to record patches in."
+            )
+        if "image->text" in capture.relations and not (self._watched or self._patched):
+            raise ConfigError(
+                f"Capture(layers={capture.layers!r}) selects no cross-attention layer to record words in."
+            )
+        heads, recorded = tuple(capture.heads or ()), self._watched | self._patched
+        for name, layer in attention_layers(self._denoiser).items():
+            if name in recorded and not all(0 <= head < layer.heads for head in heads):
+                raise ConfigError(
+                    f"Capture(heads={heads}): {name} has {layer.heads} heads, 0 to {layer.heads - 1}; choose heads"
+                    " that every captured layer has, or fewer layers."
+                )
+
     # Hooks.
 
     def _before(self, denoiser: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -109,18 +155,19 @@ class DenoiserWatch:
         self.installation.verify()
         call = self._layout.read(denoiser, args, kwargs)
         self.calls += 1
-        blocks = self._blocks(call.text)
-        if not blocks:
+        reading = self._read(call.text)
+        if not reading.blocks:
             return
         self.recognised += 1
         if self.follower.advance(call.timestep, self._pipe.scheduler):
             self.text.reset()
             self.patches.reset()
             self.sample_size = call.size
-        if self._target.weighted and in_steps(self._steps, self.follower.step, self.follower.total):
-            self._weigh(call, blocks)
-        if self.capture and in_steps(self.capture.steps, self.follower.step, self.follower.total):
-            self._watch(call, blocks)
+        step, total = self.follower.step, self.follower.total
+        if reading.weights is not None and in_steps(self._steps, step, total):
+            self._weigh(reading)
+        if self.capture and reading.rows is not None and in_steps(self.capture.steps, step, total):
+            self._watch(call, reading, self.capture)
 
     def _after(self, denoiser: torch.nn.Module, args: Any, output: Any) -> None:
         self._clear()
@@ -129,10 +176,14 @@ class DenoiserWatch:
         for site in self.installation.sites.values():
             site.clear()
 
-    def _blocks(self, text: torch.Tensor) -> tuple[Block, ...]:
+    def _read(self, text: torch.Tensor) -> _Reading:
         # A pipeline hands over the same tensor at every step: compare once, not once a step (a device sync).
-        if self._known is not None and self._known[0] is text and self._known[1] == text._version:
-            return self._known[2]
+        version = -1 if text.is_inference() else text._version
+        if self._known is None or self._known.text is not text or self._known.version != version:
+            self._known = self._reading(text, version)
+        return self._known
+
+    def _reading(self, text: torch.Tensor, version: int) -> _Reading:
         target = self._target
         blocks = recognise(
             text,
@@ -143,34 +194,36 @@ class DenoiserWatch:
             perturbed=bool(getattr(self._pipe, "do_perturbed_attention_guidance", False)),
             guided=getattr(self._pipe, "do_classifier_free_guidance", None),
         )
-        self._known = (text, text._version, blocks)
-        return blocks
+        weights = None
+        if any(block.kind in target.weighted for block in blocks):
+            odds = torch.cat([target.odds[b.kind].repeat_interleave(b.images_per_prompt, dim=0) for b in blocks])
+            index = (odds != 1).any(dim=0).nonzero().flatten()
+            weights = KeyWeights(index.to(text.device), odds[:, index].to(text.device))
+        watched = next((block for block in blocks if block.kind == "positive"), None)
+        if watched is None:
+            return _Reading(text, version, blocks, weights)
+        images = torch.arange(len(target.groups)).repeat_interleave(watched.images_per_prompt)
+        groups = target.groups[images].to(text.device)
+        return _Reading(text, version, blocks, weights, watched.rows, tuple(images.tolist()), groups)
 
-    def _weigh(self, call: DenoiserCall, blocks: tuple[Block, ...]) -> None:
-        odds = torch.cat([self._target.odds[b.kind].repeat_interleave(b.images_per_prompt, dim=0) for b in blocks])
-        index = (odds != 1).any(dim=0).nonzero().flatten()
-        if not len(index):
-            return
-        weights = KeyWeights(index.to(call.text.device), odds[:, index].to(call.text.device))
+    def _weigh(self, reading: _Reading) -> None:
+        self._acted |= self._target.weighted & {block.kind for block in reading.blocks}
         for name, site in self.installation.sites.items():
             if name in self._weighed:
-                site.key_weights = weights
-                site.keys = call.text.shape[1]
+                site.key_weights = reading.weights
+                site.keys = reading.text.shape[1]
 
-    def _watch(self, call: DenoiserCall, blocks: tuple[Block, ...]) -> None:
-        block = next((block for block in blocks if block.kind == "positive"), None)
-        if block is None or self.capture is None:
-            return
-        prompts = torch.arange(len(self._target.groups)).repeat_interleave(block.images_per_prompt)
-        self.images = tuple(prompts.tolist())
-        groups = self._target.groups[prompts].to(call.text.device)
-        common: dict[str, Any] = dict(step=self.follower.step, grids=call.grids, rows=block.rows)
+    def _watch(self, call: DenoiserCall, reading: _Reading, capture: Capture) -> None:
+        assert reading.rows is not None
+        assert reading.groups is not None
+        self.images = reading.images
+        common: dict[str, Any] = dict(step=self.follower.step, grids=call.grids, rows=reading.rows)
         for name, site in self.installation.sites.items():
             if name in self._watched:
-                site.columns = self.text.words(name, groups=groups, columns=self._target.columns, **common)
-                site.keys = call.text.shape[1]
+                site.columns = self.text.words(name, groups=reading.groups, columns=self._target.columns, **common)
+                site.keys = reading.text.shape[1]
             elif name in self._patched:
-                patches, device = self.capture.patches, call.text.device
+                patches, device = capture.patches, reading.text.device
                 site.columns = self.patches.places(name, patches=patches, device=device, **common)
 
     # What went wrong, in words.
@@ -187,10 +240,27 @@ class DenoiserWatch:
         return None
 
     def warn_if_idle(self) -> None:
-        """Say so when weights were asked for and pipeline calls were made, but none of them was this run's."""
-        reason = self.why_empty() if self.calls else None
+        """Say so when pipeline calls were made, but not this run's, or when weights had no chance to act in them."""
+        if not self.calls:
+            return
+        reason = self.why_empty()
         if reason and (self._target.weighted or self.capture):
-            warnings.warn(f"nothing was weighted or recorded: {reason}.", PromptAttnWarning, stacklevel=4)
+            _warn(f"nothing was weighted or recorded: {reason}.")
+        elif not reason and (idle := self._target.weighted - self._acted):
+            _warn(self._why_idle(idle))
+
+    def _why_idle(self, idle: frozenset[Kind]) -> str:
+        total = self.follower.total
+        if not any(in_steps(self._steps, step, total) for step in range(total)):
+            return f"the weights did not act: steps={self._steps!r} selects none of the {total} steps that were made."
+        if idle == {"negative"}:
+            return "the weights in the negative prompt did not act: the pipeline ran without guidance, so without it."
+        return f"the weights did not act: the pipeline stopped before any step of steps={self._steps!r}."
+
+
+def _warn(message: str) -> None:
+    # To the line of the user's with statement, past warn_if_idle and __exit__.
+    warnings.warn(message, PromptAttnWarning, stacklevel=4)
 
 
 def split_layers(denoiser: torch.nn.Module) -> tuple[list[str], list[str]]:

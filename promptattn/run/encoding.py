@@ -98,6 +98,14 @@ def _skips_by_hook(pipe: Any) -> bool:
     return getattr(pipe, "text_encoder_2", None) is None
 
 
+def _check_clip_skip(clip_skip: int, name: str, encoder: Any) -> None:
+    layers = int(encoder.config.num_hidden_layers)
+    if not 0 <= clip_skip < layers:
+        raise ConfigError(
+            f"clip_skip={clip_skip} leaves no layer: {name} has {layers}, so it can be 0 to {layers - 1}."
+        )
+
+
 @dataclass
 class _Dictation:
     name: str
@@ -128,14 +136,8 @@ class _Dictation:
     def after(self, encoder: Any, args: Any, output: Any) -> Any:
         if self.skip is None:
             return output
-        hidden = output.hidden_states
-        if not 0 <= self.skip < len(hidden) - 1:
-            raise ConfigError(
-                f"clip_skip={self.skip} leaves no layer: {self.name} has {len(hidden) - 1}, so it can be 0 to"
-                f" {len(hidden) - 2}."
-            )
         norm = getattr(encoder, "text_model", encoder).final_layer_norm
-        output.last_hidden_state = norm(hidden[-(self.skip + 1)])
+        output.last_hidden_state = norm(output.hidden_states[-(self.skip + 1)])
         return output
 
 
@@ -153,6 +155,8 @@ def _dictate(
     encoder = getattr(pipe, name, None)
     if encoder is None:
         raise UnsupportedModelError(f"the pipeline has no {name}; load it, or leave the prompt to a pipeline that has.")
+    if clip_skip is not None:
+        _check_clip_skip(clip_skip, name, encoder)
     ids = torch.tensor([plan.chunks[chunk].ids for plan in plans])
     window = plans[0].window
     kinds = [[slot.kind for slot in plan.slots[chunk * window : (chunk + 1) * window]] for plan in plans]

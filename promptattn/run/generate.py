@@ -14,6 +14,7 @@ from promptattn.maps.capture import Capture
 from promptattn.prompt import Prompt
 from promptattn.run.attend import attend
 from promptattn.run.load import load, recommended
+from promptattn.run.steps import step_of_call
 from promptattn.selection import Steps
 from promptattn.weighting import Strength
 
@@ -168,8 +169,8 @@ def _progress(on_step: Callable[[int, int], None] | None) -> Any:
         return None
 
     def callback(pipe: Any, step: int, timestep: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-        order = max(int(getattr(pipe.scheduler, "order", 1)), 1)
-        on_step(step // order + 1, -(-pipe.num_timesteps // order))
+        done, last = (step_of_call(call, pipe.scheduler) for call in (step, pipe.num_timesteps - 1))
+        on_step(done + 1, last + 1)
         return kwargs
 
     return callback

@@ -3,12 +3,16 @@
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["StepFollower"]
+import torch
+
+__all__ = ["StepFollower", "step_of_call"]
 
 
 @dataclass
 class StepFollower:
     """Counts steps. A scheduler of order 2 (Heun, DPM2) calls the denoiser twice in a step, which counts as one.
+
+    Nothing here reads a timestep's value but once a generation: on an accelerator that would wait for the device.
 
     Attributes:
         step: the current step, from 0; -1 before the first call.
@@ -21,21 +25,57 @@ class StepFollower:
     generations: int = 0
     _calls: int = 0
     _expected: int = 0
-    _timestep: float = 0.0
+    _begin: int = 0
+    _timestep: Any = None
+    _schedule: Any = None
 
-    def advance(self, timestep: float, scheduler: Any) -> bool:
-        """Take note of a denoiser call. Returns True when it is the first of a new generation."""
-        # Timesteps never rise within one generation, and every generation makes as many calls as there are timesteps.
-        fresh = self._calls >= self._expected or timestep > self._timestep
-        order = max(int(getattr(scheduler, "order", 1)), 1)
+    def advance(self, timestep: Any, scheduler: Any) -> bool:
+        """Take note of a denoiser call. Returns True when it is the first of a new generation.
+
+        timestep: as the denoiser was given it. Two calls with one and the same tensor belong to one step: that is how
+            a pipeline asks for the prompt and for the negative prompt one after the other.
+        """
+        # Every generation sets timesteps anew, and makes as many calls as there are timesteps.
+        schedule = getattr(scheduler, "timesteps", None)
+        again = schedule is not self._schedule
+        if isinstance(timestep, torch.Tensor) and timestep is self._timestep and not again:
+            return False
+        fresh = again or self._calls >= self._expected
         if fresh:
             self.generations += 1
             self._calls = 0
-            timesteps = getattr(scheduler, "timesteps", None)
-            begin = getattr(scheduler, "begin_index", None) or 0
-            self._expected = max((0 if timesteps is None else len(timesteps)) - begin, 1)
-            self.total = -(-self._expected // order)
-        self.step = self._calls // order
+            self._schedule = schedule
+            calls = 1 if schedule is None else max(len(schedule), 1)
+            self._begin = _begin(timestep, scheduler, schedule)
+            self._expected = calls - self._begin
+            self.total = step_of_call(self._expected - 1, scheduler, self._begin) + 1
+        self.step = step_of_call(self._calls, scheduler, self._begin)
         self._calls += 1
         self._timestep = timestep
         return fresh
+
+
+def step_of_call(call: int, scheduler: Any, begin: int = 0) -> int:
+    """The step that a denoiser call belongs to, both from 0; `begin` timesteps of the schedule were left out."""
+    order = max(int(getattr(scheduler, "order", 1)), 1)
+    return max(call - max(_corrections(scheduler) - begin, 0), 0) // order
+
+
+def _corrections(scheduler: Any) -> int:
+    """How many calls at the start belong to the first step: PNDM's second call corrects the first one."""
+    if not hasattr(scheduler, "plms_timesteps") or not scheduler.num_inference_steps:
+        return 0
+    return max(len(scheduler.timesteps) - int(scheduler.num_inference_steps), 0)
+
+
+def _begin(timestep: Any, scheduler: Any, schedule: Any) -> int:
+    """How many timesteps of the schedule an image-to-image pipeline leaves out before the first call."""
+    begin = getattr(scheduler, "begin_index", None)
+    if begin is not None:
+        return min(int(begin), len(schedule) - 1)
+    if schedule is None or timestep is None:
+        return 0
+    # Not every scheduler is told where to begin (DDIM is not): then the first timestep says it.
+    first = torch.as_tensor(timestep, device=schedule.device).flatten()[:1]
+    found = (schedule == first).nonzero()
+    return int(found[0]) if len(found) else 0

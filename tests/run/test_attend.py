@@ -152,6 +152,7 @@ def test_by_default_the_text_encoder_takes_part_only_near_zero(sd):
             assert torch.equal(run.inputs["prompt_embeds"], stock) == untouched
 
 
+@pytest.mark.filterwarnings("ignore:the weights did not act")
 def test_weights_outside_their_steps_and_layers_do_nothing(sd):
     reference = generate(sd, "a red cat", steps=4)
     weighted = {}

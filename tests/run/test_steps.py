@@ -11,9 +11,10 @@ def follow(scheduler, steps, runs=1, start=0):
     follower, seen = StepFollower(), []
     for _ in range(runs):
         scheduler.set_timesteps(steps)
-        scheduler.set_begin_index(start * scheduler.order)
+        if start and hasattr(scheduler, "set_begin_index"):
+            scheduler.set_begin_index(start * scheduler.order)
         for timestep in scheduler.timesteps[start * scheduler.order :]:
-            follower.advance(float(timestep), scheduler)
+            follower.advance(timestep, scheduler)
             seen.append(follower.step)
     return follower, seen
 
@@ -45,8 +46,37 @@ def test_one_step_is_a_generation_of_its_own_each_time():
     assert follower.generations == 3
 
 
-def test_starting_late_counts_only_the_steps_that_are_made():
-    follower, seen = follow(diffusers.EulerDiscreteScheduler(), 10, start=6)
+def test_the_call_with_which_pndm_corrects_its_first_step_is_no_step_of_its_own():
+    follower, seen = follow(diffusers.PNDMScheduler(skip_prk_steps=True), 4, runs=2)
+    assert seen == [0, 0, 1, 2, 3] * 2
+    assert follower.total == 4
+
+
+def test_a_generation_broken_off_after_its_first_call_does_not_count_for_the_next():
+    scheduler, follower, seen = diffusers.DDIMScheduler(), StepFollower(), []
+    scheduler.set_timesteps(3)
+    follower.advance(scheduler.timesteps[0], scheduler)
+    scheduler.set_timesteps(3)
+    for timestep in scheduler.timesteps:
+        seen.append((follower.advance(timestep, scheduler), follower.step))
+    assert seen == [(True, 0), (False, 1), (False, 2)]
+    assert follower.generations == 2
+
+
+def test_prompt_and_negative_prompt_in_two_calls_are_one_step():
+    scheduler, follower, seen = diffusers.DDIMScheduler(), StepFollower(), []
+    scheduler.set_timesteps(3)
+    for timestep in scheduler.timesteps:
+        for _ in range(2):
+            follower.advance(timestep, scheduler)
+            seen.append(follower.step)
+    assert seen == [0, 0, 1, 1, 2, 2]
+    assert follower.generations == 1
+
+
+@pytest.mark.parametrize("name", ["EulerDiscreteScheduler", "DDIMScheduler"])
+def test_starting_late_counts_only_the_steps_that_are_made(name):
+    follower, seen = follow(getattr(diffusers, name)(), 10, start=6)
     assert seen == [0, 1, 2, 3]
     assert follower.total == 4
 
@@ -67,7 +97,7 @@ def test_selections_of_steps(selection, expected):
     assert [step for step in range(5) if in_steps(selection, step, 5)] == expected
 
 
-@pytest.mark.parametrize("selection", [(3, 3), (0.5, 0.2), (0.2, 1.5), (-1, 2), [], "all", 3])
+@pytest.mark.parametrize("selection", [(3, 3), (0.5, 0.2), (0.2, 1.5), (-1, 2), [], "all", 3, [0.1, 0.5], [-1]])
 def test_a_selection_that_selects_nothing_is_refused(selection):
     with pytest.raises(ConfigError, match="steps"):
         check_steps(selection, "steps")
