@@ -102,34 +102,23 @@ def sparse_attention(
         shown = torch.ones(key.shape[2], dtype=torch.bool, device=key.device)
         if weights is not None:
             shown = shown.index_fill(0, weights.index, False)
-        output, lse = _by_heads(scores, value, shown, pattern)
+        output, lse = _mix(list(_parts(scores, value, shown, pattern)))
         if weights is not None:
             output, lse = join(scores, value, weights, output, lse)
         columns = None if capture is None else columns_from_lse(scores, lse, capture, weights)
     return AttentionResult(output.to(query.dtype), columns)
 
 
-def _by_heads(scores: Scores, value: Tensor, shown: Tensor, pattern: LocalWindow | Strided) -> tuple[Tensor, Tensor]:
-    """Output and lse over the keys that are `shown` (bool `[key]`), some heads at a time unless autograd keeps all."""
-    batch, heads, length, _ = scores.query.shape
-    value = value.repeat_interleave(heads // value.shape[1], dim=1)
-    per_row = 3 * pattern.window + (-(-length // pattern.stride) if isinstance(pattern, Strided) else 0)
-    bytes_per_head = 3 * 4 * batch * length * max(per_row, 1)
-    outputs, normalisers = [], []
-    for some in chunks(heads, bytes_per_head, value.device):
-        part = scores.heads(tuple(range(heads))[some])
-        output, lse = _mix(list(_parts(part, value[:, some], shown, pattern)))
-        outputs.append(output.to(scores.query.dtype))
-        normalisers.append(lse)
-    return torch.cat(outputs, dim=1), torch.cat(normalisers, dim=1)
-
-
 def _parts(
     scores: Scores, value: Tensor, shown: Tensor, pattern: LocalWindow | Strided
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Output and lse over each of the disjoint sets of keys that make up the pattern."""
-    dtype = working_dtype(scores.query)
-    query, key, value = scores.query.to(dtype) * scores.scale, scores.key.to(dtype), value.to(dtype)
+    """Output and lse over each of the disjoint sets of keys that make up the pattern.
+
+    shown: bool `[key]`; the others are left out.
+    """
+    heads, dtype = scores.query.shape[1], working_dtype(scores.query)
+    query = scores.query.to(dtype) * scores.scale
+    key, value = (t.to(dtype).repeat_interleave(heads // t.shape[1], dim=1) for t in (scores.key, value))
     if isinstance(pattern, LocalWindow):
         yield _window(query, key, value, shown, pattern)
         return
@@ -191,6 +180,15 @@ def _stride(query: Tensor, key: Tensor, value: Tensor, shown: Tensor, pattern: S
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
-    logits = matmul(query, key.transpose(-1, -2)).masked_fill(~visible, -math.inf)
-    part = weigh(logits)
-    return part.mass @ value, part.lse
+    """Attention inside blocks: query `[batch, head, block, row, dim]`, key and value `[batch, head, block, key, dim]`.
+
+    visible: bool `[block, row, key]`. Some blocks at a time, unless autograd keeps them all.
+    """
+    batch, heads, blocks, rows, _ = query.shape
+    outputs, normalisers = [], []
+    for some in chunks(blocks, 3 * 4 * batch * heads * rows * key.shape[3], query.device):
+        logits = matmul(query[:, :, some], key[:, :, some].transpose(-1, -2))
+        part = weigh(logits.masked_fill(~visible[some], -math.inf))
+        outputs.append(part.mass @ value[:, :, some])
+        normalisers.append(part.lse)
+    return torch.cat(outputs, dim=2), torch.cat(normalisers, dim=2)

@@ -82,7 +82,7 @@ def test_scale_rows_and_buffers():
     torch.testing.assert_close(buffer.double(), want, rtol=1e-6, atol=0)
 
 
-def test_heads_in_pieces_give_the_same():
+def test_blocks_in_pieces_give_the_same():
     query, key, value = tensors(1500, 1500, batch=1, heads=6, key_heads=3, dim=8)
     pattern = Strided.for_length(1500)
     whole = sparse_attention(query.requires_grad_(), key, value, pattern)
