@@ -279,12 +279,16 @@ def _negatives(
 
 def _served(pipe: Any) -> tuple[torch.nn.Module, Layout]:
     """The pipeline's denoiser and its layout."""
-    denoiser = getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
+    denoiser = getattr(pipe, "unet", None)
+    if denoiser is None:
+        denoiser = getattr(pipe, "transformer", None)
     if not isinstance(denoiser, torch.nn.Module) or not hasattr(pipe, "encode_prompt"):
         raise UnsupportedModelError(
             f"{type(pipe).__name__} is not a text-to-image pipeline that promptattn can attend: it needs a denoiser"
             " (pipe.unet) and encode_prompt."
         )
+    # What torch.compile returns holds the module that runs, whose hooks and layers are the ones to go into.
+    denoiser = getattr(denoiser, "_orig_mod", denoiser)
     layout = layout_of(denoiser)
     wanted = {"prompt", "device", "num_images_per_prompt", "do_classifier_free_guidance"}
     if missing := wanted - set(inspect.signature(pipe.encode_prompt).parameters):

@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -110,6 +111,7 @@ def generate(
     check_numbers(seed, num_inference_steps, guidance_scale, height, width, num_images_per_prompt)
     pipe = load(pipe_or_name) if isinstance(pipe_or_name, str | PathLike) else pipe_or_name
     _check_size(pipe, height, width)
+    _check_steps(pipe, num_inference_steps)
     run = attend(
         pipe,
         prompt,
@@ -132,7 +134,7 @@ def generate(
         "callback_on_step_end": _progress(on_step),
     }
     options = {**recommended(pipe), **{name: value for name, value in given.items() if value is not None}}
-    with run:
+    with run, _memory_told():
         images = pipe(
             **run.inputs,
             **options,
@@ -196,6 +198,26 @@ def check_numbers(
     for name, size in (("height", height), ("width", width)):
         if size is not None and size < 1:
             raise ConfigError(f"{name}={size} must be a positive number of pixels.")
+
+
+def _check_steps(pipe: Any, steps: int | None) -> None:
+    most = getattr(getattr(getattr(pipe, "scheduler", None), "config", None), "num_train_timesteps", None)
+    if steps is not None and most is not None and steps > most:
+        raise ConfigError(f"{steps} steps are more than the {most} timesteps that this model was trained with.")
+
+
+@contextmanager
+def _memory_told() -> Iterator[None]:
+    import torch
+
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        raise ConfigError(
+            "there is not enough memory for images of this size and number; make them smaller, or fewer at once."
+        ) from error
 
 
 def _check_size(pipe: Any, height: int | None, width: int | None) -> None:

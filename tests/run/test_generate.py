@@ -93,6 +93,8 @@ def test_an_absurd_weight_works_and_is_said(pipe):
     ("options", "message"),
     [
         (dict(num_inference_steps=0), "0 steps"),
+        (dict(num_inference_steps=1001), "1001 steps are more than the 1000 timesteps"),
+        (dict(height=8 * 10**6, width=8 * 10**6), "not enough memory"),
         (dict(height=17), "height=17.*multiple of 8.*16"),
         (dict(width=-8), "width=-8"),
         (dict(seed=-1), "seed=-1"),
