@@ -161,7 +161,8 @@ def _bind(call: types.FunctionType, site: Site, owner: Any) -> Callable[..., Any
     if "dispatch_attention_fn" in names:
         scope["dispatch_attention_fn"] = _dispatch_through(site, call.__globals__["dispatch_attention_fn"])
     _register(module, owner)
-    bound = types.FunctionType(call.__code__, scope, call.__name__, call.__defaults__)
+    # A code object of its own: Dynamo keeps what it compiled by code object, and its names among one module's globals.
+    bound = types.FunctionType(call.__code__.replace(), scope, call.__name__, call.__defaults__)
     bound.__kwdefaults__ = call.__kwdefaults__
     return bound
 

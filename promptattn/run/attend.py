@@ -287,8 +287,11 @@ def _served(pipe: Any) -> tuple[torch.nn.Module, Layout]:
             f"{type(pipe).__name__} is not a text-to-image pipeline that promptattn can attend: it needs a denoiser"
             " (pipe.unet) and encode_prompt."
         )
-    # What torch.compile returns holds the module that runs, whose hooks and layers are the ones to go into.
-    denoiser = getattr(denoiser, "_orig_mod", denoiser)
+    if _is_compiled(denoiser):
+        raise UnsupportedModelError(
+            "the denoiser is compiled by torch.compile, and attend() changes from step to step what its layers do;"
+            " attend a pipeline that is not compiled, or set promptattn.processors by hand before compiling."
+        )
     layout = layout_of(denoiser)
     wanted = {"prompt", "device", "num_images_per_prompt", "do_classifier_free_guidance"}
     if missing := wanted - set(inspect.signature(pipe.encode_prompt).parameters):
@@ -297,3 +300,8 @@ def _served(pipe: Any) -> tuple[torch.nn.Module, Layout]:
             " pipeline's text encoded."
         )
     return denoiser, layout
+
+
+def _is_compiled(denoiser: torch.nn.Module) -> bool:
+    """Whether the denoiser is what torch.compile returned, or it or a part of it was compiled in place."""
+    return hasattr(denoiser, "_orig_mod") or any(part._compiled_call_impl is not None for part in denoiser.modules())

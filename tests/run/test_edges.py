@@ -6,7 +6,7 @@ import tiny_pipelines as tiny
 import torch
 
 import promptattn
-from promptattn.errors import CaptureError, ConfigError, PromptAttnWarning, PromptSyntaxError
+from promptattn.errors import CaptureError, ConfigError, PromptAttnWarning, PromptSyntaxError, UnsupportedModelError
 from promptattn.maps.capture import Capture
 
 
@@ -189,3 +189,13 @@ def test_clip_skip_that_leaves_no_layer_is_refused(kind, clip_skip):
 def test_what_is_no_prompt_is_refused(sd, prompt):
     with pytest.raises(PromptSyntaxError, match="a prompt is"):
         promptattn.attend(sd, prompt)
+
+
+@pytest.mark.parametrize("how", ["returned", "in place", "a part"])
+def test_a_compiled_denoiser_is_refused_before_anything_is_touched(sd, how):
+    if how == "returned":
+        sd.unet = torch.compile(sd.unet, backend="eager")
+    else:
+        (sd.unet if how == "in place" else sd.unet.mid_block).compile(backend="eager")
+    with pytest.raises(UnsupportedModelError, match=r"compiled by torch\.compile"):
+        promptattn.attend(sd, "a red cat")
