@@ -29,6 +29,7 @@ def unet(
     export: Annotated[Path | None, typer.Option(help="Where the pipeline folder goes [folder/pipeline].")] = None,
     steps: Annotated[int | None, typer.Option(help="Denoiser steps, if other than the preset's.")] = None,
     batch: Annotated[int | None, typer.Option(help="Denoiser batch per process, if other than the preset's.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Denoiser peak learning rate, if other than the preset's.")] = None,
     smoke: Annotated[bool, typer.Option(help="Seconds instead of hours; the result is noise.")] = False,
     export_only: Annotated[bool, typer.Option(help="Only export the last checkpoints.")] = False,
     cpu: Annotated[bool, typer.Option(help="Stay on the CPU even where there is a GPU.")] = False,
@@ -42,7 +43,9 @@ def unet(
     if threads:
         torch.set_num_threads(threads)
     plan = SMOKE if smoke else FULL
-    plan = replace(plan, unet=replace(plan.unet, steps=steps or plan.unet.steps, compiled=compiled))
+    plan = replace(
+        plan, unet=replace(plan.unet, steps=steps or plan.unet.steps, lr=lr or plan.unet.lr, compiled=compiled)
+    )
     if batch is not None:
         plan = replace(plan, batches={**plan.batches, "unet": batch})
     if export_only:

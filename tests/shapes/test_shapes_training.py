@@ -141,13 +141,13 @@ def test_what_each_token_is_taught_to_say(tokenizer) -> None:
     scene = Scene((SceneObject("cat", "red", 16, 32, 24), SceneObject("mouse", "gray", 48, 32, 24)), "white", "chases")
     reading = read(tokenizer, scene, compose(scene, "es"))
     said = [names for names in reading.says if names != ("grammar",)]
-    whole = ("relation:chases", "background:white")
+    whole = ("relation:chases", "background:white", "behind:red", "ahead:gray")
     assert said[1:6] == [
         ("shape:cat", "first"),
-        ("colour:red", "first"),
+        ("shape:cat", "colour:red", "first"),
         ("relation:chases",),
         ("shape:mouse", "second", "role:chases"),
-        ("colour:gray", "second", "role:chases"),
+        ("shape:mouse", "colour:gray", "second", "role:chases"),
     ]
     assert said[6] == ("background:white",)
     assert set(said[7:]) == {whole}

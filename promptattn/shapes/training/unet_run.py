@@ -40,8 +40,8 @@ class UNetPlan:
 
 FULL = UNetPlan(
     vae=StageSettings("vae", steps=1000, lr=2e-3, ema=0.995),
-    text=StageSettings("text", steps=1100, lr=1.5e-3, ema=0.99),
-    unet=StageSettings("unet", steps=6000, lr=1.2e-3, warmup=100, save_every=200),
+    text=StageSettings("text", steps=1600, lr=1.5e-3, ema=0.99),
+    unet=StageSettings("unet", steps=6200, lr=1.2e-3, warmup=100, save_every=200),
 )
 
 SMOKE = UNetPlan(
