@@ -40,8 +40,12 @@ class Installation:
             _refuse_underivable(name, layer.processor)
         self._own: dict[str, Any] = {}
         self._made: list[Any] = []
-        for name in self._layers:
-            self._put(name)
+        try:
+            for name in self._layers:
+                self._put(name)
+        except BaseException:
+            self.remove()
+            raise
 
     @property
     def sites(self) -> dict[str, Site]:
@@ -77,8 +81,8 @@ class Installation:
 
     def remove(self) -> None:
         """Give every layer the very processor that it had. One that somebody else has set since then is left."""
-        for name, layer in self._layers.items():
-            own = self._own[name]
+        for name, own in self._own.items():
+            layer = self._layers[name]
             if self._is_ours(layer.processor):
                 _set(layer, layer.processor.stock)
                 continue
@@ -104,9 +108,10 @@ class Installation:
     def _put(self, name: str) -> None:
         stock = self._layers[name].processor
         own = derive(type(stock)).standing_for(stock, name)
-        _set(self._layers[name], own)
-        self._own[name] = own
+        # Noted before it is set: an interrupt in between must leave nothing that `remove` does not know.
         self._made.append(own)
+        self._own[name] = own
+        _set(self._layers[name], own)
 
     def _is_ours(self, processor: Any) -> bool:
         return any(processor is made for made in self._made)

@@ -30,7 +30,7 @@ class TextEncoderAttention:
         maps: one entry per recorded forward call: float32 `[batch, layer, query, key]`, the mean over heads of the
             attention probabilities after weighting.
 
-    With neither weights nor recording the encoder's output equals the stock one to the bit.
+    Without weights an encoder that runs with `sdpa` gives the stock output to the bit, recording or not.
 
     Raises:
         UnsupportedModelError: when the encoder's attention does not go through transformers' attention interface, or
@@ -72,8 +72,8 @@ class TextEncoderAttention:
                 f"{type(encoder).__name__} runs with attention {stock!r}; weights and maps in the text encoder need"
                 ' "sdpa": call text_encoder.set_attn_implementation("sdpa") first.'
             )
+        self._stock = stock  # before the change, so that an interrupt in between is undone by detach
         encoder.set_attn_implementation(IMPLEMENTATION)
-        self._stock = stock
         self._handles = [
             encoder.register_forward_pre_hook(self._before, with_kwargs=True),
             encoder.register_forward_hook(self._after),

@@ -26,6 +26,10 @@ __all__ = ["AttentionRun", "attend"]
 
 PromptLike = str | Prompt
 
+_REFUSED = {
+    "StableDiffusionPanoramaPipeline": "it denoises overlapping crops, so no map would show the whole image",
+}
+
 
 def attend(
     pipe: Any,
@@ -287,6 +291,8 @@ def _served(pipe: Any) -> tuple[torch.nn.Module, Layout]:
             f"{type(pipe).__name__} is not a text-to-image pipeline that promptattn can attend: it needs a denoiser"
             " (pipe.unet) and encode_prompt."
         )
+    if type(pipe).__name__ in _REFUSED:
+        raise UnsupportedModelError(f"{type(pipe).__name__} cannot be attended: {_REFUSED[type(pipe).__name__]}.")
     if _is_compiled(denoiser):
         raise UnsupportedModelError(
             "the denoiser is compiled by torch.compile, and attend() changes from step to step what its layers do;"

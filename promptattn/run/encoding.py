@@ -5,14 +5,15 @@ the empty ones. So whatever the pipeline does after the encoder (which layer it 
 scales, dtypes) is its own code, for long prompts in chunks as well, and no prompt is ever tokenised twice.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from promptattn.errors import ConfigError, UnsupportedModelError
+from promptattn.errors import ConfigError, PromptAttnWarning, UnsupportedModelError
 from promptattn.processors.text_encoder import TextEncoderAttention
 from promptattn.prompt import EncoderPlan
 
@@ -58,18 +59,37 @@ def encode(
         ConfigError: when `clip_skip` leaves no layer.
     """
     embeds, pooled, maps = [], None, []
+    recorded = [record and _recordable(pipe, plan.name) for plan in plans[0]]
     for chunk in range(len(plans[0][0].chunks)):
         with ExitStack() as stack:
             dictations = [
-                stack.enter_context(_dictate(pipe, [prompt[index] for prompt in plans], chunk, odds, clip_skip, record))
-                for index in range(len(plans[0]))
+                stack.enter_context(_dictate(pipe, [prompt[index] for prompt in plans], chunk, odds, clip_skip, keep))
+                for index, keep in enumerate(recorded)
             ]
             result = _stock_encode(pipe, len(plans), clip_skip)
+            for dictation in dictations:
+                dictation.check_called()
         embeds.append(result[0])
         if pooled is None and len(result) > 2:
             pooled = result[2]
-        maps += [EncoderMaps(d.name, chunk, d.attention.maps[-1]) for d in dictations if d.attention and record]
+        maps += [
+            EncoderMaps(d.name, chunk, d.attention.maps[-1]) for d in dictations if d.attention and d.attention.maps
+        ]
     return Encoded(torch.cat(embeds, dim=1) if len(embeds) > 1 else embeds[0], pooled, tuple(maps))
+
+
+def _recordable(pipe: Any, name: str) -> bool:
+    encoder = getattr(pipe, name, None)
+    if encoder is None or encoder.config._attn_implementation != "eager":
+        return True
+    # The core computes as sdpa does, whose rounding is not eager's: the image would not be the stock one to the bit.
+    warnings.warn(
+        f'attention between words is not recorded: {name} runs with "eager" attention; call'
+        f' pipe.{name}.set_attn_implementation("sdpa") to have it.',
+        PromptAttnWarning,
+        stacklevel=5,
+    )
+    return False
 
 
 def zeros_like(encoded: Encoded) -> Encoded:
@@ -113,7 +133,14 @@ class _Dictation:
     visible: torch.Tensor
     skip: int | None
     attention: TextEncoderAttention | None = None
-    calls: int = field(default=0)
+    calls: int = 0
+
+    def check_called(self) -> None:
+        if self.calls != 1:
+            raise UnsupportedModelError(
+                f"the pipeline called {self.name} {self.calls} times to encode one prompt; promptattn knows only pipelines"
+                " that call it once; its text cannot be dictated."
+            )
 
     def before(self, encoder: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         given = kwargs.get("input_ids", args[0] if args else None)

@@ -199,3 +199,25 @@ def test_a_compiled_denoiser_is_refused_before_anything_is_touched(sd, how):
         (sd.unet if how == "in place" else sd.unet.mid_block).compile(backend="eager")
     with pytest.raises(UnsupportedModelError, match=r"compiled by torch\.compile"):
         promptattn.attend(sd, "a red cat")
+
+
+def test_an_eager_text_encoder_stays_exact_and_says_that_words_are_not_recorded():
+    pipe = tiny.sd()
+    pipe.text_encoder.set_attn_implementation("eager")
+    stock = pipe.encode_prompt("a red cat", "cpu", 1, False)[0]
+    run = promptattn.attend(pipe, "a red cat")
+    with pytest.warns(PromptAttnWarning, match=r'text_encoder runs with "eager".*set_attn_implementation'):
+        run.__enter__()
+    assert torch.equal(run.inputs["prompt_embeds"], stock)
+    generate(pipe, **run.inputs)
+    run.__exit__(None, None, None)
+    assert run.maps.text_attention == ()
+    assert pipe.text_encoder.config._attn_implementation == "eager"
+
+
+def test_a_pipeline_of_crops_is_refused_by_name():
+    panorama = type("StableDiffusionPanoramaPipeline", (type(tiny.sd()),), {})
+    pipe = object.__new__(panorama)
+    pipe.__dict__.update(tiny.sd().__dict__)
+    with pytest.raises(UnsupportedModelError, match=r"Panorama.*crops"):
+        promptattn.attend(pipe, "a cat")
