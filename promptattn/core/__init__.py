@@ -1,7 +1,18 @@
 """The attention core: every attention of a model can go through it, be weighted exactly and be watched.
 
-result = attention(query, key, value, key_weights=KeyWeights.of([3, 4], [1.4, 1.4]), capture=Columns(index))
-result.output, result.columns
+    result = attention(query, key, value, key_weights=KeyWeights.of([3, 4], [1.4, 1.4]), capture=Columns(index))
+    result.output, result.columns
+
+Eight kinds, all with the same `key_weights` and `capture`:
+
+    scaled dot product                          attention
+    dot product                                 dot_product_attention, LuongAttention
+    additive                                    AdditiveAttention
+    multi-head, self, cross, grouped-query      MultiHeadAttention
+    sparse                                      sparse_attention over a LocalWindow or Strided pattern
+
+The CPU paths are run by the tests. The CUDA kernels are called as their operators' signatures and
+`F.scaled_dot_product_attention` itself call for, and have been checked against the signatures only.
 """
 
 from promptattn.core.additive import AdditiveAttention

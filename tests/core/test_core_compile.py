@@ -44,9 +44,10 @@ def same(got, want):
             torch.testing.assert_close(ours, theirs, rtol=2e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("path", ["merge", "correction", "dense"])
-@pytest.mark.parametrize("is_causal", [False, True])
-@pytest.mark.parametrize("captured", [False, True])
+@pytest.mark.parametrize(
+    ("path", "is_causal", "captured"),
+    [("merge", False, True), ("merge", True, False), ("correction", True, True), ("dense", False, True)],
+)
 def test_one_graph_for_all_weights(path, is_causal, captured):
     query, key, value = tensors(keys=6 if path == "dense" else 300)
     keys = [0, 1, 3, 5] if path == "dense" else KEYS.tolist()
@@ -75,9 +76,11 @@ def test_one_graph_for_weights_built_inside():
     assert counter.frame_count == 1
 
 
-@pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("key_heads", [4, 2])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize(
+    ("masked", "key_heads", "dtype"),
+    [(False, 4, torch.float32), (False, 4, torch.bfloat16), (True, 2, torch.float32)],
+    ids=str,
+)
 def test_capture_leaves_the_compiled_output_bit_identical(masked, key_heads, dtype):
     query, key, value = tensors(key_heads=key_heads, dtype=dtype)
     mask = torch.rand(96, 300, generator=torch.Generator().manual_seed(1)) > 0.3 if masked else None
