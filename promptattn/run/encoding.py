@@ -138,8 +138,8 @@ class _Dictation:
     def check_called(self) -> None:
         if self.calls != 1:
             raise UnsupportedModelError(
-                f"the pipeline called {self.name} {self.calls} times to encode one prompt; promptattn knows only pipelines"
-                " that call it once; its text cannot be dictated."
+                f"the pipeline called {self.name} {self.calls} times to encode a prompt, not once,"
+                " so its text cannot be dictated."
             )
 
     def before(self, encoder: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
