@@ -65,13 +65,13 @@ def paint(pipe: StableDiffusionPipeline, cases: list[Case], options: dict[str, A
 
 
 def paint_with_maps(
-    pipe: StableDiffusionPipeline, case: Case, options: dict[str, Any]
+    pipe: StableDiffusionPipeline, case: Case, options: dict[str, Any], layers: str | None
 ) -> tuple[np.ndarray, dict[tuple[str, int], np.ndarray]]:
     """One image and the map of each colour and noun, by (role, object)."""
     import promptattn
 
     words = object_words(case)
-    with promptattn.attend(pipe, case.prompt) as run:
+    with promptattn.attend(pipe, case.prompt, capture=promptattn.Capture(layers=layers)) as run:
         generator = torch.Generator().manual_seed(case.seed)
         result = pipe(**run.inputs, generator=generator, **options)
     maps = {key: np.asarray(run.maps[word].array, np.float64) for key, word in words.items()}
@@ -178,6 +178,9 @@ def main(
     guidance: Annotated[float, typer.Option()] = 4.0,
     seed: Annotated[int, typer.Option(help="Chooses prompts and images.", min=0)] = 0,
     maps: Annotated[bool, typer.Option(help="Score the word maps too, one image at a time.")] = True,
+    layers: Annotated[
+        str | None, typer.Option(help="Record these attention layers only, such as 'up_blocks.1.*'.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="JSON report.")] = Path("results/shapes.json"),
     sheet: Annotated[Path | None, typer.Option(help="Also write the images as one picture.")] = None,
 ) -> None:
@@ -189,12 +192,12 @@ def main(
     cases = make_cases(limit, seed)
     rows: list[dict[str, Any]] = []
     if maps:
-        painted = [paint_with_maps(pipe, case, options) for case in cases]
+        painted = [paint_with_maps(pipe, case, options, layers) for case in cases]
         images = [image for image, _ in painted]
     else:
         images = paint(pipe, cases, options)
     verdicts = [compare(case.scene, look(image)) for case, image in zip(cases, images, strict=True)]
-    report: dict[str, Any] = {"prompts": limit, "steps": steps, "guidance": guidance, "seed": seed}
+    report: dict[str, Any] = {"prompts": limit, "steps": steps, "guidance": guidance, "seed": seed, "layers": layers}
     report["pictures"] = picture_table(cases, verdicts)
     show("pictures right (%)", report["pictures"])
     if maps:
