@@ -162,6 +162,11 @@ def test_codes_are_orthogonal_and_fit_a_layer_norm() -> None:
     assert codes.sum(("colour:blue", "second")) @ red_first == pytest.approx(0, abs=1e-3)
 
 
+def test_codes_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"width must be at least .* not 64"):
+        Codes(64)
+
+
 def test_timesteps_stay_in_range_and_reach_both_ends() -> None:
     steps = sample_timesteps(np.random.default_rng(0), 20_000, 1000)
     assert 0 <= int(steps.min()) < 20

@@ -166,6 +166,9 @@ class Codes:
     """Fixed random codes, orthonormal and of zero mean, so that a layer norm can produce their normalised sums."""
 
     def __init__(self, width: int, seed: int = 0) -> None:
+        needed = len(_NAMES) + len(_ROLES) + len(_PLACED) + 1
+        if width < needed:
+            raise ValueError(f"the text encoder's width must be at least {needed} to hold every code, not {width}")
         rng = np.random.default_rng(seed)
         random = [rng.standard_normal((width, len(names))) for names in (_NAMES, _ROLES, _PLACED)]
         basis, _ = np.linalg.qr(np.concatenate([np.ones((width, 1)), *random], axis=1))

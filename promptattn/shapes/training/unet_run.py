@@ -49,7 +49,7 @@ SMOKE = UNetPlan(
     text=StageSettings("text", steps=4, lr=1e-3, save_every=2, log_every=1),
     unet=StageSettings("unet", steps=6, lr=1e-3, save_every=2, log_every=1),
     vae_channels=(8, 8, 8),
-    text_width=64,
+    text_width=128,
     text_layers=1,
     unet_channels=(16, 16),
     unet_heads=(1, 1),
