@@ -12,18 +12,19 @@ import promptattn
 from promptattn.export.sheet import FAINT, GROUND, INK, magnify
 from promptattn.export.text import font
 
-PROMPT = "un gato (rojo:{weight}) persigue a un ratón gris"
+PROMPT = "un gato (rojo:{weight}) persigue a un ratón gris sobre un fondo blanco"
 SIDE, GAP, MARGIN, LABEL = 200, 12, 26, 34
 
 
-def figure(prompt: str, weights: list[str], words: list[str], shown: str, seed: int) -> Image.Image:
+def figure(prompt: str, weights: list[str], words: list[str], shown: str, layers: str, seed: int) -> Image.Image:
     """A row of images, one per weight, over a row of maps, one per word, at the weight `shown`."""
     pipe = promptattn.load("shapes")
     made = {weight: promptattn.generate(pipe, prompt.format(weight=weight), seed=seed) for weight in weights}
     main = made[shown]
     assert main.maps is not None
     top = [(magnify(made[weight].images[0], SIDE), f"(rojo:{weight})", INK) for weight in weights]
-    maps = [(magnify(main.maps[word].overlay(main.images[0]), SIDE), f"where “{word}” went", FAINT) for word in words]
+    kept = main.maps.layer(layers)
+    maps = [(magnify(kept[word].overlay(main.images[0]), SIDE), f"where “{word}” went", FAINT) for word in words]
     return _grid([top, maps], title=prompt.format(weight="w"))
 
 
@@ -47,12 +48,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("docs/figures/readme.png"))
     parser.add_argument("--prompt", default=PROMPT, help="with {weight} in the place of the weight")
-    parser.add_argument("--weights", nargs="+", default=["0", "1", "1.4", "2"])
-    parser.add_argument("--shown", default="1.4", help="the weight whose maps are shown")
+    parser.add_argument("--weights", nargs="+", default=["0", "1", "1.2", "1.4"])
+    parser.add_argument("--shown", default="1.2", help="the weight whose maps are shown")
     parser.add_argument("--words", nargs="+", default=["gato", "rojo", "ratón", "gris"])
+    parser.add_argument("--layers", default="up_blocks.1.*", help="the attention layers whose maps are shown")
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
-    picture = figure(options.prompt, options.weights, options.words, options.shown, options.seed)
+    picture = figure(options.prompt, options.weights, options.words, options.shown, options.layers, options.seed)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     picture.save(options.out, optimize=True)
 
