@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "bench_core.py"
@@ -22,4 +23,7 @@ def test_a_small_run(tmp_path):
     assert core["dense softmax"]["bytes"] >= 512 * 512 * 4
     assert core["weights, merge"]["bytes"] < core["dense softmax"]["bytes"] / 2
     assert "128 -> 512" in done.stdout
-    assert (tmp_path / "bench_core.png").stat().st_size > 10_000
+    if find_spec("matplotlib"):
+        assert (tmp_path / "bench_core.png").stat().st_size > 10_000
+    else:
+        assert "matplotlib" in done.stdout + done.stderr

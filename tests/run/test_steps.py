@@ -19,7 +19,7 @@ def follow(scheduler, steps, runs=1, start=0):
     return follower, seen
 
 
-@pytest.mark.parametrize("name", ["EulerDiscreteScheduler", "DPMSolverMultistepScheduler", "LMSDiscreteScheduler"])
+@pytest.mark.parametrize("name", ["EulerDiscreteScheduler", "DPMSolverMultistepScheduler", "UniPCMultistepScheduler"])
 def test_first_order_schedulers_make_one_call_a_step(name):
     follower, seen = follow(getattr(diffusers, name)(), 5)
     assert seen == [0, 1, 2, 3, 4]
