@@ -16,18 +16,22 @@ Grid = tuple[int, int]
 class _Sum:
     """A running sum float32 `[image, query, column]` and the number of denoiser calls in it."""
 
-    total: torch.Tensor | None = None
+    total: torch.Tensor
     calls: int = 0
 
-    def mean(self) -> torch.Tensor | None:
-        return None if self.total is None or not self.calls else self.total / self.calls
+    def mean(self) -> torch.Tensor:
+        return self.total / self.calls
 
 
 @dataclass
 class _Layer:
-    grid: Grid = (0, 0)
-    over_steps: _Sum = field(default_factory=_Sum)
-    by_step: dict[int, _Sum] = field(default_factory=dict)
+    """The sums of one layer by step number; without `per_step` a single one, under :data:`_ALL`."""
+
+    grid: Grid
+    sums: dict[int, _Sum] = field(default_factory=dict)
+
+
+_ALL = -1
 
 
 class Recorder:
@@ -68,31 +72,22 @@ class Recorder:
 
     def tap(self, name: str, grid: Grid, step: int, shape: tuple[int, int, int], device: torch.device) -> torch.Tensor:
         """The buffer float32 `[image, query, column]` that the core adds to in place during this call of this layer."""
-        layer = self.layers.setdefault(name, _Layer())
-        layer.grid = grid
+        sums = self.layers.setdefault(name, _Layer(grid)).sums
         # With per_step the whole is the sum of the steps, so each call is written once, into its own step.
-        target = layer.by_step.setdefault(step, _Sum()) if self.per_step else layer.over_steps
-        if target.total is None:
-            target.total = torch.zeros(shape, dtype=torch.float32, device=device)
-        target.calls += 1
-        return target.total
+        key = step if self.per_step else _ALL
+        if key not in sums:
+            sums[key] = _Sum(torch.zeros(shape, dtype=torch.float32, device=device))
+        sums[key].calls += 1
+        return sums[key].total
 
-    def mean(self, name: str) -> torch.Tensor | None:
+    def mean(self, name: str) -> torch.Tensor:
         """Mean over the recorded denoiser calls, float32 `[image, query, column]`."""
-        layer = self.layers[name]
-        if not self.per_step:
-            return layer.over_steps.mean()
-        parts = [part for part in layer.by_step.values() if part.total is not None]
-        if not parts:
-            return None
-        return torch.stack([part.total for part in parts if part.total is not None]).sum(0) / sum(
-            part.calls for part in parts
-        )
+        parts = self.layers[name].sums.values()
+        return torch.stack([part.total for part in parts]).sum(0) / sum(part.calls for part in parts)
 
     def steps(self, name: str) -> dict[int, torch.Tensor]:
         """Mean of every recorded step, by step number; empty unless `per_step`."""
-        means = {step: part.mean() for step, part in sorted(self.layers[name].by_step.items())}
-        return {step: mean for step, mean in means.items() if mean is not None}
+        return {step: part.mean() for step, part in sorted(self.layers[name].sums.items()) if step != _ALL}
 
 
 @dataclass

@@ -66,6 +66,9 @@ def processors_for(
     start = images_per_prompt if guidance and layout.negative_first else 0
     rows = slice(start, start + images_per_prompt)
     keys = weights.shape[1]
+    key_weights = KeyWeights(index, weights[:, index]) if len(index) else None
+    grids = {} if size is None else {height * width: (height, width) for height, width in layout.grids(size)}
+    groups = torch.arange(keys).expand(images_per_prompt, keys)
 
     processors: dict[str, Any] = {}
     for name, layer in attention_layers(denoiser).items():
@@ -74,11 +77,8 @@ def processors_for(
             continue
         processor: Any = derive(type(stock)).standing_for(stock, name)
         processor.site.keys = keys
-        if len(index):
-            processor.site.key_weights = KeyWeights(index, weights[:, index])
-        if recorder is not None and size is not None:
-            grids = {height * width: (height, width) for height, width in layout.grids(size)}
-            groups = torch.arange(keys).expand(images_per_prompt, keys)
+        processor.site.key_weights = key_weights
+        if recorder is not None:
             processor.site.columns = recorder.words(name, step=0, grids=grids, groups=groups, columns=keys, rows=rows)
         processors[f"{name}.processor"] = processor
     return processors

@@ -49,7 +49,6 @@ def _prompt(text: str, encoder: EncoderPlan, columns: tuple[ColumnInfo, ...]) ->
 def _layer(watch: DenoiserWatch, name: str) -> LayerMaps:
     grid = watch.text.layers[name].grid
     mean = watch.text.mean(name)
-    assert mean is not None
     steps = watch.text.steps(name)
     per_step = np.stack([_array(step, grid) for step in steps.values()]) if steps else None
     return LayerMaps(name, grid, _array(mean, grid), per_step, steps=tuple(steps) or None)
@@ -63,7 +62,6 @@ def _array(mass: torch.Tensor, grid: tuple[int, int]) -> NDArray[np.float32]:
 
 def _patches(watch: DenoiserWatch, name: str) -> list[PatchMaps]:
     mean = watch.patches.mean(name)
-    assert mean is not None
     assert watch.capture is not None
     grid = watch.patches.layers[name].grid
     mass = _array(mean, grid)
