@@ -89,6 +89,7 @@ def _describe_layer(layer: LayerMaps) -> dict[str, Any]:
         "per_step": layer.per_step is not None,
         "per_head": layer.per_head is not None,
         "steps": list(layer.step_numbers),
+        "heads": None if layer.heads is None else list(layer.heads),
     }
 
 
@@ -193,6 +194,7 @@ def _build_layer(layer: dict[str, Any], arrays: Arrays) -> LayerMaps:
         per_step=arrays.get(f"{name}/per_step"),
         per_head=arrays.get(f"{name}/per_head"),
         steps=tuple(layer["steps"]) if layer["per_step"] else None,
+        heads=tuple(layer.get("heads") or ()) or None,
     )
 
 

@@ -26,6 +26,8 @@ class Capture:
         layers: names or globs of the denoiser's attention layers; None records all.
         heads: the attention heads to average over; None averages over all.
         per_step: keep every step apart as well. Memory then grows with the number of steps.
+        per_head: keep every one of those heads apart as well, for words (patches stay a mean over heads). Memory then
+            grows with the number of heads.
 
     Raises:
         ConfigError: for values that select nothing.
@@ -38,6 +40,7 @@ class Capture:
     layers: Sequence[str] | str | None = None
     heads: Sequence[int] | None = None
     per_step: bool = False
+    per_head: bool = False
 
     def __post_init__(self) -> None:
         # One word or relation may stand without a list round it; its letters are not meant.

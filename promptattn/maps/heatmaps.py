@@ -116,15 +116,14 @@ class HeatMaps:
         return self._recast(lambda layer: layer.per_step[layer.step_numbers.index(number)])
 
     def head(self, index: int) -> "HeatMaps":
-        """The maps of one attention head; needs a capture that kept heads apart."""
+        """The maps of one attention head, counted from 0; needs `Capture(per_head=True)`."""
         for record in self.records:
             if record.per_head is None:
-                raise CaptureError("Heads were not kept apart in this run; ask for it in Capture before the run.")
-            if not 0 <= index < record.per_head.shape[1]:
-                raise CaptureError(
-                    f"Layer {record.name} recorded heads 0 to {record.per_head.shape[1] - 1}, not {index}."
-                )
-        return self._recast(lambda layer: layer.per_head[:, index])
+                raise CaptureError("Heads were not kept apart in this run; ask for Capture(per_head=True) first.")
+            if index not in record.head_numbers:
+                kept = ", ".join(map(str, record.head_numbers))
+                raise CaptureError(f"Head {index} was not recorded in layer {record.name}. Recorded: {kept or 'none'}.")
+        return self._recast(lambda layer: layer.per_head[:, layer.head_numbers.index(index)])
 
     def _recast(self, mass: Any) -> "HeatMaps":
         records = tuple(replace(layer, mass=mass(layer), per_step=None, per_head=None) for layer in self.records)

@@ -1,6 +1,6 @@
 """Accumulators on the device: running sums of attention columns, one small buffer per layer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -14,7 +14,7 @@ Grid = tuple[int, int]
 
 @dataclass
 class _Sum:
-    """A running sum float32 `[image, query, column]` and the number of denoiser calls in it."""
+    """A running sum float32 `[image, (head,) query, column]` and the number of denoiser calls in it."""
 
     total: torch.Tensor
     calls: int = 0
@@ -35,16 +35,24 @@ _ALL = -1
 
 
 class Recorder:
-    """Collects one kind of columns from many layers; memory does not grow with steps unless `per_step`.
+    """Collects one kind of columns from many layers; memory does not grow with steps or heads unless they stay apart.
 
     Args:
         heads: the heads to average over, or None for all.
         per_step: keep every step apart too.
+        per_head: the number of heads of each layer, by name, to keep those heads apart too; None averages over them.
     """
 
-    def __init__(self, *, heads: Sequence[int] | None = None, per_step: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        heads: Sequence[int] | None = None,
+        per_step: bool = False,
+        per_head: Mapping[str, int] | None = None,
+    ) -> None:
         self.heads = None if heads is None else tuple(heads)
         self.per_step = per_step
+        self.per_head = per_head
         self.layers: dict[str, _Layer] = {}
 
     def reset(self) -> None:
@@ -71,23 +79,45 @@ class Recorder:
         return PatchTap(self, name, step, grids, patches, rows, device)
 
     def tap(self, name: str, grid: Grid, step: int, shape: tuple[int, int, int], device: torch.device) -> torch.Tensor:
-        """The buffer float32 `[image, query, column]` that the core adds to in place during this call of this layer."""
+        """The buffer that the core adds to in place during this call of this layer.
+
+        Float32 of the given shape `[image, query, column]`, or with `per_head` `[image, head, query, column]`.
+        """
         sums = self.layers.setdefault(name, _Layer(grid)).sums
         # With per_step the whole is the sum of the steps, so each call is written once, into its own step.
         key = step if self.per_step else _ALL
         if key not in sums:
-            sums[key] = _Sum(torch.zeros(shape, dtype=torch.float32, device=device))
+            images, *rest = shape
+            whole = shape if self.per_head is None else (images, self._kept_heads(name), *rest)
+            sums[key] = _Sum(torch.zeros(whole, dtype=torch.float32, device=device))
         sums[key].calls += 1
         return sums[key].total
 
     def mean(self, name: str) -> torch.Tensor:
-        """Mean over the recorded denoiser calls, float32 `[image, query, column]`."""
+        """Mean over the recorded denoiser calls and heads, float32 `[image, query, column]`."""
+        return _over_heads(self._mean(name))
+
+    def heads_of(self, name: str) -> torch.Tensor | None:
+        """Mean over the recorded denoiser calls, float32 `[image, head, query, column]`; None unless `per_head`."""
+        return None if self.per_head is None else self._mean(name)
+
+    def steps(self, name: str) -> dict[int, torch.Tensor]:
+        """Mean of every recorded step over heads, by step number; empty unless `per_step`."""
+        sums = sorted(self.layers[name].sums.items())
+        return {step: _over_heads(part.mean()) for step, part in sums if step != _ALL}
+
+    def _mean(self, name: str) -> torch.Tensor:
         parts = self.layers[name].sums.values()
         return torch.stack([part.total for part in parts]).sum(0) / sum(part.calls for part in parts)
 
-    def steps(self, name: str) -> dict[int, torch.Tensor]:
-        """Mean of every recorded step, by step number; empty unless `per_step`."""
-        return {step: part.mean() for step, part in sorted(self.layers[name].sums.items()) if step != _ALL}
+    def _kept_heads(self, name: str) -> int:
+        assert self.per_head is not None
+        return self.per_head[name] if self.heads is None else len(self.heads)
+
+
+def _over_heads(mass: torch.Tensor) -> torch.Tensor:
+    """`[image, (head,) query, column]` to `[image, query, column]`."""
+    return mass.mean(dim=1) if mass.ndim == 4 else mass
 
 
 @dataclass
@@ -118,6 +148,7 @@ class LayerTap:
             groups=self.groups,
             n_groups=self.columns,
             heads=self.recorder.heads,
+            reduce="mean" if self.recorder.per_head is None else "none",
             batch_rows=self.rows,
             into=self.recorder.tap(self.name, grid, self.step, (images, queries, self.columns), device),
         )

@@ -60,6 +60,8 @@ class LayerMaps:
     """`[image, head, height, width, column]`, where heads were kept apart."""
     steps: tuple[int, ...] | None = None
     """The numbers of the denoising steps in `per_step`, if they are not simply 0, 1, 2 ..."""
+    heads: tuple[int, ...] | None = None
+    """The numbers of the heads in `per_head`, if they are not simply 0, 1, 2 ..."""
 
     def __post_init__(self) -> None:
         height, width = self.grid
@@ -69,7 +71,8 @@ class LayerMaps:
             steps = "step" if self.steps is None else len(self.steps)
             _expect(self.per_step, (steps, images, height, width, columns), f"per_step of layer {self.name}")
         if self.per_head is not None:
-            _expect(self.per_head, (images, "head", height, width, columns), f"per_head of layer {self.name}")
+            heads = "head" if self.heads is None else len(self.heads)
+            _expect(self.per_head, (images, heads, height, width, columns), f"per_head of layer {self.name}")
 
     @property
     def step_numbers(self) -> tuple[int, ...]:
@@ -77,6 +80,13 @@ class LayerMaps:
         if self.per_step is None:
             return ()
         return tuple(range(len(self.per_step))) if self.steps is None else self.steps
+
+    @property
+    def head_numbers(self) -> tuple[int, ...]:
+        """The heads that were kept apart."""
+        if self.per_head is None:
+            return ()
+        return tuple(range(self.per_head.shape[1])) if self.heads is None else self.heads
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,13 +51,15 @@ def _layer(watch: DenoiserWatch, name: str) -> LayerMaps:
     mean = watch.text.mean(name)
     steps = watch.text.steps(name)
     per_step = np.stack([_array(step, grid) for step in steps.values()]) if steps else None
-    return LayerMaps(name, grid, _array(mean, grid), per_step, steps=tuple(steps) or None)
+    apart = watch.text.heads_of(name)
+    per_head = None if apart is None else _array(apart, grid)
+    heads = None if apart is None else watch.text.heads
+    return LayerMaps(name, grid, _array(mean, grid), per_step, per_head, tuple(steps) or None, heads)
 
 
 def _array(mass: torch.Tensor, grid: tuple[int, int]) -> NDArray[np.float32]:
-    """`[image, height * width, column]` to numpy `[image, height, width, column]`."""
-    images, _, columns = mass.shape
-    return mass.reshape(images, *grid, columns).float().cpu().numpy()
+    """`[image, (head,) height * width, column]` to numpy `[image, (head,) height, width, column]`."""
+    return mass.unflatten(-2, grid).float().cpu().numpy()
 
 
 def _patches(watch: DenoiserWatch, name: str) -> list[PatchMaps]:

@@ -93,7 +93,11 @@ class DenoiserWatch:
         self._steps = steps
         self.follower = StepFollower()
         options: dict[str, Any] = dict(heads=capture.heads, per_step=capture.per_step) if capture else {}
-        self.text, self.patches = Recorder(**options), Recorder(**options)
+        per_head = None
+        if capture and capture.per_head:
+            per_head = {name: layer.heads for name, layer in attention_layers(denoiser).items()}
+        self.text = Recorder(**options, per_head=per_head)
+        self.patches = Recorder(**options)
         self.calls = self.recognised = 0
         self.images: tuple[int, ...] = ()
         self.sample_size: tuple[int, int] = (0, 0)
