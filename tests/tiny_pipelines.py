@@ -1,6 +1,7 @@
-"""Tiny random pipelines of the Stable Diffusion and SDXL kind, built from configs without the hub."""
+"""Tiny random pipelines of the Stable Diffusion, SDXL, SD3 and Flux kind, built from configs without the hub."""
 
 import functools
+import json
 from typing import Any
 
 import diffusers
@@ -14,6 +15,7 @@ CORPUS = [
     "an ugly blurry picture of a house, a castle, a dog, and the green hills",
 ]
 WINDOW = 77
+T5_WINDOW = 40
 
 
 @functools.cache
@@ -28,8 +30,6 @@ def _vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
         vocab_size=700, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False
     )
     tokenizer.train_from_iterator(CORPUS * 4, trainer)
-    import json
-
     model = json.loads(tokenizer.to_str())["model"]
     merges = [tuple(pair) for pair in model["merges"]]
     letters = sorted(alphabet)
@@ -66,7 +66,42 @@ def clip_text(*, projection: bool = False, layers: int = 3, seed: int = 0, windo
     return kind(config).eval()
 
 
-def vae() -> Any:
+@functools.cache
+def _unigram() -> list[tuple[str, float]]:
+    """A small Unigram vocabulary in T5's form: `<pad>` 0, `</s>` 1, `<unk>` 2, words begin with `▁`."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
+    trainer = trainers.UnigramTrainer(
+        vocab_size=160, special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>", show_progress=False
+    )
+    tokenizer.train_from_iterator(CORPUS * 4, trainer)
+    return [(token, score) for token, score in json.loads(tokenizer.to_str())["model"]["vocab"]]
+
+
+def t5_tokenizer(window: int = T5_WINDOW) -> Any:
+    return transformers.T5Tokenizer(vocab=_unigram(), extra_ids=0, model_max_length=window)
+
+
+def t5_text(width: int = 32, *, kind: str = "t5", layers: int = 2, seed: int = 0) -> Any:
+    """A T5 or UMT5 encoder; its last layers' position bias is as large as its scores, so that losing it shows."""
+    torch.manual_seed(seed)
+    config, model = {
+        "t5": (transformers.T5Config, transformers.T5EncoderModel),
+        "umt5": (transformers.UMT5Config, transformers.UMT5EncoderModel),
+    }[kind]
+    encoder = model(
+        config(d_model=width, d_kv=8, d_ff=64, num_layers=layers, num_heads=4, vocab_size=len(_unigram()))
+    ).eval()
+    with torch.no_grad():
+        for name, parameter in encoder.named_parameters():
+            if name.endswith((".q.weight", ".k.weight")):
+                parameter.mul_(1.5)
+            if "relative_attention_bias" in name:
+                parameter.mul_(width**0.5)
+    return encoder
+
+
+def vae(**extra: Any) -> Any:
     torch.manual_seed(0)
     return diffusers.AutoencoderKL(
         block_out_channels=(8, 8),
@@ -74,6 +109,7 @@ def vae() -> Any:
         down_block_types=("DownEncoderBlock2D",) * 2,
         up_block_types=("UpDecoderBlock2D",) * 2,
         latent_channels=4,
+        **extra,
     ).eval()
 
 
@@ -136,4 +172,86 @@ def sdxl(zeros: bool = True) -> Any:
     return pipe
 
 
+def sd3_transformer(dual: tuple[int, ...] = ()) -> Any:
+    torch.manual_seed(0)
+    model = diffusers.SD3Transformer2DModel(
+        sample_size=16,
+        patch_size=2,
+        in_channels=4,
+        out_channels=4,
+        num_layers=3,
+        attention_head_dim=8,
+        num_attention_heads=4,
+        caption_projection_dim=32,
+        joint_attention_dim=80,  # wider than the two CLIPs side by side, as in the real model
+        pooled_projection_dim=64,
+        pos_embed_max_size=16,
+        qk_norm="rms_norm",
+        dual_attention_layers=dual,
+    )
+    return _sharpened(model)
+
+
+def sd3(dual: tuple[int, ...] = (), t5: bool = True) -> Any:
+    pipe = diffusers.StableDiffusion3Pipeline(
+        vae=vae(shift_factor=0.06, use_quant_conv=False, use_post_quant_conv=False),
+        text_encoder=clip_text(projection=True),
+        text_encoder_2=clip_text(projection=True, seed=1),
+        text_encoder_3=t5_text(80) if t5 else None,
+        tokenizer=clip_tokenizer(),
+        tokenizer_2=clip_tokenizer(pad="!"),
+        tokenizer_3=t5_tokenizer() if t5 else None,
+        transformer=sd3_transformer(dual),
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def flux_transformer(guidance: bool = True) -> Any:
+    torch.manual_seed(0)
+    model = diffusers.FluxTransformer2DModel(
+        patch_size=1,
+        in_channels=16,
+        num_layers=2,
+        num_single_layers=2,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=32,
+        pooled_projection_dim=32,
+        guidance_embeds=guidance,
+        axes_dims_rope=(4, 6, 6),
+    )
+    return _sharpened(model)
+
+
+def flux(guidance: bool = True) -> Any:
+    pipe = diffusers.FluxPipeline(
+        vae=vae(shift_factor=0.06, use_quant_conv=False, use_post_quant_conv=False),
+        text_encoder=clip_text(),
+        text_encoder_2=t5_text(),
+        tokenizer=clip_tokenizer(),
+        tokenizer_2=t5_tokenizer(),
+        transformer=flux_transformer(guidance),
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def _sharpened(model: Any) -> Any:
+    """Queries and keys are normalised, so it is the norms' weights that make attention worth comparing."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith((".norm_q.weight", ".norm_k.weight", ".norm_added_q.weight", ".norm_added_k.weight")):
+                parameter.mul_(1.5 + torch.rand_like(parameter))
+    return model.eval()
+
+
 PIPELINES = {"sd": sd, "sdxl": sdxl}
+JOINT_PIPELINES = {
+    "sd3": sd3,
+    "sd3-dual": functools.partial(sd3, dual=(0, 1)),
+    "sd3-no-t5": functools.partial(sd3, t5=False),
+    "flux": flux,
+}
