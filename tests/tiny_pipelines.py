@@ -68,14 +68,19 @@ def clip_text(*, projection: bool = False, layers: int = 3, seed: int = 0, windo
 
 @functools.cache
 def _unigram() -> list[tuple[str, float]]:
-    """A small Unigram vocabulary in T5's form: `<pad>` 0, `</s>` 1, `<unk>` 2, words begin with `▁`."""
+    """A small Unigram vocabulary in T5's form: `<pad>` 0, `</s>` 1, `<unk>` 2, words begin with `▁`.
+
+    So small a corpus yields little more than letters. The shorter words are added whole; the others stay in pieces.
+    """
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
     trainer = trainers.UnigramTrainer(
         vocab_size=160, special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>", show_progress=False
     )
     tokenizer.train_from_iterator(CORPUS * 4, trainer)
-    return [(token, score) for token, score in json.loads(tokenizer.to_str())["model"]["vocab"]]
+    pieces = {token: float(score) for token, score in json.loads(tokenizer.to_str())["model"]["vocab"]}
+    words = sorted({word for line in CORPUS for word in line.replace(",", "").split() if len(word) < 8})
+    return list((pieces | {piece: -6.0 for word in words if (piece := f"▁{word}") not in pieces}).items())
 
 
 def t5_tokenizer(window: int = T5_WINDOW) -> Any:
