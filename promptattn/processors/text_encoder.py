@@ -30,7 +30,9 @@ class TextEncoderAttention:
         maps: one entry per recorded forward call: float32 `[batch, layer, query, key]`, the mean over heads of the
             attention probabilities after weighting.
 
-    Without weights an encoder that runs with `sdpa` gives the stock output to the bit, recording or not.
+    Serves CLIP and T5 encoders alike: causality, padding masks and position bias are part of the scores that a weight
+    multiplies the odds of. Without weights an encoder that runs with `sdpa` gives the stock output to the bit,
+    recording or not.
 
     Raises:
         UnsupportedModelError: when the encoder's attention does not go through transformers' attention interface, or
@@ -128,30 +130,40 @@ def _forward(
     dropout: float = 0.0,
     scaling: float | None = None,
     is_causal: bool | None = None,
+    position_bias: torch.Tensor | None = None,
     promptattn_weights: torch.Tensor | None = None,
     promptattn_layers: list[torch.Tensor] | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """transformers' attention interface. query, key, value: `[batch, head, sequence, head_dim]`."""
+    """transformers' attention interface. query, key, value: `[batch, head, sequence, head_dim]`.
+
+    attention_mask: bool, True where a key is visible, or additive; `[batch, 1, query, key]` or None.
+    position_bias: added to the scores, `[1, head, query, key]`; of T5 and its kin (Raffel et al. 2020, section 2.1).
+    """
     if promptattn_weights is None and promptattn_layers is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-        options = dict(dropout=dropout, scaling=scaling, is_causal=is_causal, **kwargs)
+        options = dict(dropout=dropout, scaling=scaling, is_causal=is_causal, position_bias=position_bias, **kwargs)
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
-    for name in ("position_bias", "softcap"):
-        if kwargs.get(name) is not None:
-            raise UnsupportedModelError(
-                f"{type(module).__name__} uses {name}, which weighting in the text encoder does not serve yet;"
-                ' use where="denoiser".'
-            )
+    if kwargs.get("softcap") is not None:
+        raise UnsupportedModelError(
+            f"{type(module).__name__} caps its scores (softcap), which weights and maps in the text encoder do not"
+            ' serve; use where="denoiser".'
+        )
     causal = is_causal if is_causal is not None else getattr(module, "is_causal", True)
+    causal = bool(causal and attention_mask is None and query.shape[-2] > 1)
+    if position_bias is not None:
+        # Where weights may take the last visible key away, what is hidden must stay hidden: -inf. Without weights the
+        # lowest number, as transformers has it, so that even a row that sees nothing is the stock one to the bit.
+        hidden = torch.finfo(key.dtype).min if promptattn_weights is None else -torch.inf
+        attention_mask, causal = _with_bias(position_bias, attention_mask, causal, hidden), False
     every = torch.arange(key.shape[-2], device=key.device)
     result = attention(
         query,
         key,
         value,
         mask=attention_mask,
-        is_causal=bool(causal and attention_mask is None and query.shape[-2] > 1),
+        is_causal=causal,
         scale=scaling,
         enable_gqa=query.shape[1] != key.shape[1],
         dropout_p=dropout,
@@ -161,3 +173,14 @@ def _forward(
     if promptattn_layers is not None and result.columns is not None:
         promptattn_layers.append(result.columns)
     return result.output.transpose(1, 2).contiguous(), None
+
+
+def _with_bias(bias: torch.Tensor, mask: torch.Tensor | None, causal: bool, hidden: float) -> torch.Tensor:
+    """Position bias and mask as one additive mask, `hidden` where a key is not to be seen."""
+    if mask is not None and mask.dtype != torch.bool:
+        return (bias + mask).contiguous()
+    if mask is None:
+        if not causal:
+            return bias.contiguous()
+        mask = torch.ones(bias.shape[-2:], dtype=torch.bool, device=bias.device).tril()
+    return torch.where(mask, bias, hidden).contiguous()
