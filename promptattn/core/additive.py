@@ -65,9 +65,9 @@ class AdditiveAttention(nn.Module):
                 length=query.shape[1],
                 bytes_per_row=2 * 4 * query.shape[0] * key.shape[1] * score.shape[0],
                 weights=key_weights if key_weights is not None and key_weights.acts else None,
-                capture=capture,
+                captures=() if capture is None else (capture,),
             )
-        return AttentionResult(output.squeeze(1).to(value.dtype), columns)
+        return AttentionResult(output.squeeze(1).to(value.dtype), columns[0] if columns else None)
 
 
 def _project(states: Tensor, layer: nn.Linear, dtype: torch.dtype) -> Tensor:

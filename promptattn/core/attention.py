@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,7 +18,9 @@ from promptattn.core.merge import correct, merge
 from promptattn.core.weights import KeyWeights
 from promptattn.errors import CaptureError, WeightingError
 
-__all__ = ["AttentionResult", "attention", "explain_kernel"]
+__all__ = ["AttentionResult", "Capture", "attention", "explain_kernel"]
+
+Capture = Columns | Sequence[Columns] | None
 
 
 class AttentionResult(NamedTuple):
@@ -25,10 +28,11 @@ class AttentionResult(NamedTuple):
 
     columns: the captured part of the attention after weighting, float32 (float64 for float64 inputs), values in [0, 1]:
         `[rows, query, C or G]` for the mean over heads, `[rows, head, query, C or G]` for none; None without capture.
+        A tuple of such tensors, in their order, where several captures were asked for.
     """
 
     output: Tensor
-    columns: Tensor | None
+    columns: Any
 
 
 class _Call(NamedTuple):
@@ -45,7 +49,8 @@ class _Call(NamedTuple):
     scores: Scores
     full_value: Tensor
     weights: KeyWeights | None
-    capture: Columns | None
+    captures: tuple[Columns, ...]
+    several: bool
 
     def library(self) -> Tensor:
         return scaled_dot_product_attention(
@@ -56,7 +61,7 @@ class _Call(NamedTuple):
     def explain(self) -> Explanation:
         return choose(
             self.query, self.key, self.value, self.mask, self.is_causal, self.scale, self.gqa,
-            self.scores, self.full_value, self.weights, self.capture, self.dropout_p,
+            self.scores, self.full_value, self.weights, bool(self.captures), self.dropout_p,
         )  # fmt: skip
 
 
@@ -70,7 +75,7 @@ def attention(
     scale: float | None = None,
     enable_gqa: bool = False,
     key_weights: KeyWeights | None = None,
-    capture: Columns | None = None,
+    capture: Capture = None,
     dropout_p: float = 0.0,
 ) -> AttentionResult:
     """Attention `o_i = sum_j sign(w_ij) p_ij v_j` with `p_ij = |w_ij| e^{s_ij} / sum_j' |w_ij'| e^{s_ij'}`.
@@ -83,7 +88,8 @@ def attention(
 
     key_weights: which keys to weigh; None, or weights that the host knows to be 1, leave the output bit-identical to
         `F.scaled_dot_product_attention` on the same tensors, with and without capture.
-    capture: which columns of the attention to keep, after weighting and before dropout.
+    capture: which columns of the attention to keep, after weighting and before dropout; several of them share one
+        pass over the queries and keys.
 
     A row that sees no key, or whose every visible key has weight 0, gives output 0 and columns 0; `dead_rows` names
     such rows. Under autocast the inputs are cast as the library casts them, and the columns stay float32.
@@ -92,7 +98,7 @@ def attention(
     Raises WeightingError and CaptureError for weights and columns that do not fit these tensors, ValueError for tensors
     that do not fit each other.
     """
-    if (key_weights is None or not key_weights.acts) and capture is None:
+    if (key_weights is None or not key_weights.acts) and not _captures(capture):
         output = scaled_dot_product_attention(
             query, key, value, attn_mask=mask, dropout_p=dropout_p, is_causal=is_causal, scale=scale,
             enable_gqa=enable_gqa,
@@ -118,7 +124,7 @@ def explain_kernel(
     scale: float | None = None,
     enable_gqa: bool = False,
     key_weights: KeyWeights | None = None,
-    capture: Columns | None = None,
+    capture: Capture = None,
     dropout_p: float = 0.0,
 ) -> Explanation:
     """The path that `attention` takes for the same arguments; nothing is computed."""
@@ -131,13 +137,12 @@ def explain_kernel(
 
 def _run(call: _Call) -> AttentionResult:
     chosen = call.explain()
-    scores, value, weights, capture = call.scores, call.full_value, call.weights, call.capture
+    scores, value, weights, captures = call.scores, call.full_value, call.weights, call.captures
     if chosen.path == "dense":
-        output, columns = dense_attention(scores, value, weights, capture, call.dropout_p)
-        return AttentionResult(_as_given(output, call), columns)
+        output, columns = dense_attention(scores, value, weights, captures, call.dropout_p)
+        return _result(call, _as_given(output, call), columns)
     if chosen.path == "sdpa+dense":
-        assert capture is not None
-        return AttentionResult(call.library(), dense_columns(scores, capture))
+        return _result(call, call.library(), dense_columns(scores, captures))
     kernel = KERNELS[chosen.kernel]
     if chosen.path == "fused+lse":
         output, lse = run_with_lse(kernel, call.query, call.key, call.value, call.mask, call.is_causal, call.scale)
@@ -150,13 +155,24 @@ def _run(call: _Call) -> AttentionResult:
         assert weights is not None
         output, lse = (merge if chosen.path == "merge" else correct)(kernel, scores, value, weights)
         output = _as_given(output, call)
-    columns = None if capture is None else columns_from_lse(scores, lse, capture, weights)
-    return AttentionResult(output, columns)
+    return _result(call, output, tuple(columns_from_lse(scores, lse, capture, weights) for capture in captures))
+
+
+def _result(call: _Call, output: Tensor, columns: tuple[Tensor, ...]) -> AttentionResult:
+    if call.several:
+        return AttentionResult(output, columns)
+    return AttentionResult(output, columns[0] if columns else None)
+
+
+def _captures(capture: Capture) -> tuple[Columns, ...]:
+    if capture is None:
+        return ()
+    return (capture,) if isinstance(capture, Columns) else tuple(capture)
 
 
 def _call(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool, scale: float | None, gqa: bool,
-    weights: KeyWeights | None, capture: Columns | None, dropout_p: float,
+    weights: KeyWeights | None, capture: Capture, dropout_p: float,
 ) -> _Call:  # fmt: skip
     if is_causal and mask is not None:
         raise ValueError("give a mask or is_causal, not both: write the causality into the mask")
@@ -175,8 +191,9 @@ def _call(
     m = m.unsqueeze(0) if m is not None and m.ndim == 3 else m
     scores = Scores(q, k, m, query.shape[-1] ** -0.5 if scale is None else scale, causal if is_causal else None)
     weights = weights if weights is not None and weights.acts else None
-    _check(scores, weights, capture)
-    return _Call(query, key, value, mask, is_causal, scale, gqa, dropout_p, scores, v, weights, capture)
+    captures, several = _captures(capture), not (capture is None or isinstance(capture, Columns))
+    _check(scores, weights, captures)
+    return _Call(query, key, value, mask, is_causal, scale, gqa, dropout_p, scores, v, weights, captures, several)
 
 
 def _broadcast(query: Tensor, key: Tensor, value: Tensor, gqa: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -195,14 +212,14 @@ def _broadcast(query: Tensor, key: Tensor, value: Tensor, gqa: bool) -> tuple[Te
     return query, key.expand(batch, -1, -1, -1), value.expand(batch, -1, -1, -1)
 
 
-def _check(scores: Scores, weights: KeyWeights | None, capture: Columns | None) -> None:
+def _check(scores: Scores, weights: KeyWeights | None, captures: tuple[Columns, ...]) -> None:
     batch, length = scores.query.shape[0], scores.key.shape[2]
     if weights is not None:
         if weights.weight.ndim > 1 and weights.weight.shape[0] not in (1, batch):
             raise WeightingError(f"weights for {weights.weight.shape[0]} batch rows meet an attention with {batch}")
         if weights.index.shape[0] > length:
             raise WeightingError(f"{weights.index.shape[0]} keys are to be weighed, but there are only {length}")
-    if capture is not None and capture.into is not None and capture.into.requires_grad:
+    if any(capture.into is not None and capture.into.requires_grad for capture in captures):
         raise CaptureError("the buffer `into` must not require gradients: it is added to in place")
 
 

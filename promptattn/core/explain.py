@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from promptattn.core.columns import Columns
 from promptattn.core.kernels import Kernel, chosen_by_sdpa, ready
 from promptattn.core.logits import Scores
 from promptattn.core.weights import KeyWeights
@@ -36,13 +35,13 @@ class Explanation:
 
 def choose(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool, scale: float | None, gqa: bool,
-    scores: Scores, full_value: Tensor, weights: KeyWeights | None, capture: Columns | None, dropout_p: float,
+    scores: Scores, full_value: Tensor, weights: KeyWeights | None, watched: bool, dropout_p: float,
 ) -> Explanation:  # fmt: skip
     """The path for these tensors. `scores` and `full_value` are the same tensors brought to four dimensions."""
     length = scores.key.shape[2]
     if weights is None:
         kernel = None if dropout_p else chosen_by_sdpa(query, key, value, mask, is_causal, scale, gqa)
-        if capture is None:
+        if not watched:
             return Explanation("sdpa", kernel.name if kernel else "", "nothing to weigh and nothing to watch")
         if kernel is not None:
             return Explanation("fused+lse", kernel.name, "SDPA would run this kernel, and it returns its log-sum-exp")

@@ -5,7 +5,7 @@ For short keys, for scores that are no dot product, and where no fused kernel se
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -27,30 +27,30 @@ def attend_explicitly(
     length: int,
     bytes_per_row: int,
     weights: KeyWeights | None = None,
-    capture: Columns | None = None,
+    captures: Sequence[Columns] = (),
     dropout_p: float = 0.0,
-) -> tuple[Tensor, Tensor | None]:
+) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Weigh, sum and watch, given the logits of any slice of the `length` query rows.
 
     logits_of: returns `[batch, head, rows, key]` in float32 or float64, -inf where a key is hidden.
     value: `[batch, head, key, dim]` in the same dtype.
-    Returns the output `[batch, head, query, dim]` in that dtype, and the captured columns.
+    Returns the output `[batch, head, query, dim]` in that dtype, and the columns of every capture.
     """
     weight = None if weights is None else _full_weight(weights, length, value)
-    outputs, columns = [], []
+    outputs: list[Tensor] = []
+    columns: list[list[Tensor]] = [[] for _ in captures]
     for rows in chunks(length, bytes_per_row, value.device):
         w = None if weight is None else select_rows(weight, rows, 2, broadcast=True)
         part = weigh(logits_of(rows), w)
         outputs.append((dropout(part.signed, dropout_p) if dropout_p else part.signed) @ value)
-        if capture is not None:
-            columns.append(select_columns(part.mass, capture))
-    output = torch.cat(outputs, dim=2)
-    return output, None if capture is None else deliver_columns(torch.cat(columns, dim=-2), capture)
+        for parts, capture in zip(columns, captures, strict=True):
+            parts.append(select_columns(part.mass, capture))
+    return torch.cat(outputs, dim=2), _delivered(columns, captures)
 
 
 def dense_attention(
-    scores: Scores, value: Tensor, weights: KeyWeights | None, capture: Columns | None, dropout_p: float = 0.0
-) -> tuple[Tensor, Tensor | None]:
+    scores: Scores, value: Tensor, weights: KeyWeights | None, captures: Sequence[Columns], dropout_p: float = 0.0
+) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Scaled dot product attention from explicit logits; the output comes in the query's dtype."""
     query = scores.query
     value = value.to(working_dtype(query)).repeat_interleave(query.shape[1] // value.shape[1], dim=1)
@@ -60,19 +60,26 @@ def dense_attention(
         length=query.shape[2],
         bytes_per_row=_bytes_per_row(scores),
         weights=weights,
-        capture=capture,
+        captures=captures,
         dropout_p=dropout_p,
     )
     return output.to(query.dtype), columns
 
 
-def dense_columns(scores: Scores, capture: Columns) -> Tensor:
+def dense_columns(scores: Scores, captures: Sequence[Columns]) -> tuple[Tensor, ...]:
     """The captured columns of the unweighted attention, without its output."""
-    columns = [
-        select_columns(weigh(scores.rows(rows).logits()).mass, capture)
-        for rows in chunks(scores.query.shape[2], _bytes_per_row(scores), scores.query.device)
-    ]
-    return deliver_columns(torch.cat(columns, dim=-2), capture)
+    columns: list[list[Tensor]] = [[] for _ in captures]
+    for rows in chunks(scores.query.shape[2], _bytes_per_row(scores), scores.query.device):
+        mass = weigh(scores.rows(rows).logits()).mass
+        for parts, capture in zip(columns, captures, strict=True):
+            parts.append(select_columns(mass, capture))
+    return _delivered(columns, captures)
+
+
+def _delivered(columns: list[list[Tensor]], captures: Sequence[Columns]) -> tuple[Tensor, ...]:
+    return tuple(
+        deliver_columns(torch.cat(parts, dim=-2), capture) for parts, capture in zip(columns, captures, strict=True)
+    )
 
 
 def _full_weight(weights: KeyWeights, length: int, value: Tensor) -> Tensor:

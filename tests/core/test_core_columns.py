@@ -47,6 +47,18 @@ def test_mean_and_none(case):
     check(columns(case, Columns(INDEX, reduce="none")), case[2][..., INDEX])
 
 
+def test_several_captures_of_one_call(case):
+    some = Columns(torch.tensor([5, 20]), query_rows=slice(3, 9), reduce="none")
+    buffer = torch.zeros(2, 96, len(INDEX))
+    first, second = columns(case, [some, Columns(INDEX, into=buffer)])
+    check(first, case[2][:, :, 3:9][..., [5, 20]])
+    check(second, case[2][..., INDEX].mean(1))
+    assert second is buffer
+    alone = columns(case, [some])
+    assert isinstance(alone, tuple)
+    assert torch.equal(alone[0], columns(case, some))
+
+
 @pytest.mark.parametrize("heads", [(0,), (1, 2), (3, 0), (2, 2, 1)])
 def test_heads(case, heads):
     check(columns(case, Columns(INDEX, heads=heads)), case[2][:, heads][..., INDEX].mean(1))
