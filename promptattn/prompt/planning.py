@@ -1,10 +1,11 @@
 """`plan`: a prompt and a negative prompt as every text encoder of a pipeline will read them."""
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from promptattn.errors import PromptSyntaxError, UnsupportedModelError
+from promptattn.errors import ConfigError, PromptSyntaxError, UnsupportedModelError
 from promptattn.prompt.diagnostics import Diagnostic
 from promptattn.prompt.encoder_plan import EncoderPlan, plan_tokens
 from promptattn.prompt.nodes import Prompt
@@ -62,15 +63,18 @@ def plan(
     *,
     syntax: str = "a1111",
     can_chunk: bool | None = None,
+    max_sequence_length: int | None = None,
 ) -> TokenPlan:
     """How each text encoder of `pipe` reads the prompts. A missing negative prompt is the empty one.
 
     A text encoder is found by its tokenizer: `pipe.tokenizer` reads for `pipe.text_encoder`, `pipe.tokenizer_2` for
     `pipe.text_encoder_2` and so on; a pair with one side None is left out. `can_chunk` says whether the denoiser takes
-    text embeddings of several chunks; by default it does where all tokenizers are CLIP's, as in SD and SDXL.
+    text embeddings of several chunks; by default it does where all tokenizers are CLIP's and the denoiser is no
+    transformer, as in SD and SDXL. `max_sequence_length` is that of the pipeline's own call, by default what it takes
+    by default: the window of every tokenizer that is not CLIP's.
 
     Raises `UnsupportedModelError` where there is no such pair or a tokenizer cannot serve, `PromptSyntaxError` where a
-    prompt is not one string.
+    prompt is not one string, `ConfigError` for a `max_sequence_length` that the pipeline does not take.
     """
     pairs = list(_encoders(pipe))
     if not pairs:
@@ -78,20 +82,64 @@ def plan(
             f"{type(pipe).__name__} has no tokenizer beside a text encoder to plan a prompt for"
         )
     if can_chunk is None:
-        can_chunk = all("CLIP" in type(tokenizer).__name__ for _, tokenizer, _ in pairs)
+        can_chunk = _chunks(pipe) and all(_is_clip(tokenizer) for _, tokenizer, _ in pairs)
+    length = _sequence_length(pipe, max_sequence_length)
+    windows = [
+        length if length is not None and not _is_clip(tokenizer) else window_of(tokenizer, name, encoder)
+        for name, tokenizer, encoder in pairs
+    ]
     parsed = [_parsed(text, syntax) for text in (prompt, "" if negative_prompt is None else negative_prompt)]
     positive, negative = (
         tuple(
-            plan_tokens(one, tokenizer, name=name, can_chunk=can_chunk, window=window_of(tokenizer, name, encoder))
-            for name, tokenizer, encoder in pairs
+            plan_tokens(one, tokenizer, name=name, can_chunk=can_chunk, window=window)
+            for (name, tokenizer, _), window in zip(pairs, windows, strict=True)
         )
         for one in parsed
     )
     return TokenPlan(prompt=parsed[0], negative_prompt=parsed[1], encoders=positive, negative=negative)
 
 
-def _findings(prompt: Prompt, encoders: tuple[EncoderPlan, ...]) -> list[Diagnostic]:
-    return [*prompt.diagnostics, *(found for encoder in encoders for found in encoder.diagnostics)]
+def _findings(prompt: Prompt, encoders: Sequence[EncoderPlan]) -> list[Diagnostic]:
+    return [*prompt.diagnostics, *(found for encoder in encoders for found in _in_company(encoder, encoders))]
+
+
+def _in_company(encoder: EncoderPlan, encoders: Sequence[EncoderPlan]) -> Iterator[Diagnostic]:
+    """The encoder's findings; of words that do not fit it is said which other encoder reads them all."""
+    places = {(word.start, word.end) for word in encoder.cut}
+    readers = [other.name for other in encoders if places.isdisjoint((word.start, word.end) for word in other.cut)]
+    for found in encoder.diagnostics:
+        if found.code == "cut-words" and readers:
+            yield replace(found, message=f"{found.message} (read by {' and '.join(readers)})")
+        else:
+            yield found
+
+
+def _is_clip(tokenizer: Any) -> bool:
+    return "CLIP" in type(tokenizer).__name__
+
+
+def _chunks(pipe: Any) -> bool:
+    """Whether the pipeline's denoiser takes as many text rows as there are.
+
+    A UNet's cross-attention does. A pipeline around a transformer gives it as many rows as it was trained on, and cuts
+    what is longer.
+    """
+    return getattr(pipe, "transformer", None) is None
+
+
+def _sequence_length(pipe: Any, given: int | None) -> int | None:
+    """The `max_sequence_length` with which the pipeline will be called, or None where it knows no such thing."""
+    parameters = inspect.signature(pipe).parameters if callable(pipe) else {}
+    if "max_sequence_length" not in parameters:
+        if given is not None:
+            raise ConfigError(f"{type(pipe).__name__} takes no max_sequence_length; leave it out.")
+        return None
+    if given is None:
+        default = parameters["max_sequence_length"].default
+        return default if isinstance(default, int) else None
+    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+        raise ConfigError(f"max_sequence_length={given!r} must be a whole number from 1.")
+    return given
 
 
 def _encoders(pipe: Any) -> Iterator[tuple[str, Any, Any]]:
