@@ -7,7 +7,7 @@ All three carry the same versioned description; both array files hold the same a
 
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, fields
 from os import PathLike
 from pathlib import Path
@@ -106,13 +106,15 @@ def _arrays(maps: HeatMaps) -> Arrays:
     return arrays
 
 
-def write_arrays(maps: HeatMaps, folder: Path, description: Mapping[str, Any]) -> None:
-    """Write `maps.npz`, `maps.safetensors` and `maps.json` into an existing folder."""
+def write_arrays(maps: HeatMaps, folder: Path, description: Mapping[str, Any], formats: Collection[str]) -> None:
+    """Write `maps.json`, and `maps.npz` and `maps.safetensors` if `formats` has them, into an existing folder."""
     arrays = {name: np.ascontiguousarray(array) for name, array in _arrays(maps).items()}
     text = json.dumps(description)
-    np.savez_compressed(folder / "maps.npz", description=np.array(text), **arrays)  # type: ignore[arg-type]
-    # Not `save_file`: it hides the system's error (a full disk) and keeps the file from other users.
-    (folder / "maps.safetensors").write_bytes(save(arrays, metadata={"description": text}))
+    if "npz" in formats:
+        np.savez_compressed(folder / "maps.npz", description=np.array(text), **arrays)  # type: ignore[arg-type]
+    if "safetensors" in formats:
+        # Not `save_file`: it hides the system's error (a full disk) and keeps the file from other users.
+        (folder / "maps.safetensors").write_bytes(save(arrays, metadata={"description": text}))
     readable = json.dumps(description, ensure_ascii=False, indent=1)
     # A lone surrogate, which a prompt may hold, has no UTF-8; its backslash form is what JSON writes for it.
     (folder / "maps.json").write_bytes(readable.encode("utf-8", "backslashreplace"))
@@ -125,7 +127,8 @@ def load(path: str | PathLike[str]) -> HeatMaps:
     """
     file = Path(path).expanduser()
     if file.is_dir():
-        file = file / "maps.safetensors"
+        both = file / "maps.safetensors", file / "maps.npz"
+        file = next((each for each in both if each.is_file()), both[0])
     if not file.is_file():
         raise ExportError(f"There are no maps at '{path}': give an exported folder, a maps.npz or a maps.safetensors.")
     try:

@@ -56,10 +56,10 @@ class Subject:
 def subjects(maps: HeatMaps) -> Iterator[Subject]:
     """The subjects of one image's maps; words and tokens that were cut off or not captured have none."""
     for word in maps.words:
-        if maps.state(word.tokens) == "recorded":
+        if maps.state(word) == "recorded":
             yield Subject("punctuation" if word.is_punctuation else "word", word.index, maps[word])
     for token in maps.tokens:
-        if maps.state([token.index]) == "recorded":
+        if maps.state(token) == "recorded":
             yield Subject("token", token.index, maps.token(token.index))
     there = {column.kind for column in maps.columns}
     kinds: list[ColumnKind] = [kind for kind in MARKERS if kind in there]

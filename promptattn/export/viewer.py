@@ -99,8 +99,8 @@ def _view(maps: HeatMaps, found: Sequence[Subject]) -> dict[str, Any]:
                 "map": by_word.get(word.index),
                 "share": kept[by_word[word.index]].share if word.index in by_word else None,
                 "tokens": [maps.tokens[token].text for token in word.tokens],
-                "lost": _LOST.get(maps.state(word.tokens)),
-                "cut": maps.state(word.tokens) == "cut",
+                "lost": _LOST.get(maps.state(word)),
+                "cut": maps.state(word) == "cut",
             }
             for word in maps.words
         ],

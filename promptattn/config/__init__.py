@@ -1,0 +1,32 @@
+"""Configs: a run written down in YAML, checked key by key, and the presets in `configs/`."""
+
+from promptattn.config.presets import preset_names, presets_folder
+from promptattn.config.reading import load_config, preset, read_section
+from promptattn.config.sections import (
+    DEVICES,
+    DTYPES,
+    CaptureConfig,
+    ExportConfig,
+    ModelConfig,
+    RunConfig,
+    SchedulerConfig,
+    SizeConfig,
+    WeightingConfig,
+)
+
+__all__ = [
+    "DEVICES",
+    "DTYPES",
+    "CaptureConfig",
+    "ExportConfig",
+    "ModelConfig",
+    "RunConfig",
+    "SchedulerConfig",
+    "SizeConfig",
+    "WeightingConfig",
+    "load_config",
+    "preset",
+    "preset_names",
+    "presets_folder",
+    "read_section",
+]
