@@ -12,7 +12,7 @@ from promptattn.prompt.nodes import Prompt
 from promptattn.prompt.parsing import parse
 from promptattn.prompt.tokens import window_of
 
-__all__ = ["TokenPlan", "plan"]
+__all__ = ["TokenPlan", "plan", "sequence_length"]
 
 _SUFFIXES = ("", "_2", "_3", "_4")
 
@@ -83,7 +83,7 @@ def plan(
         )
     if can_chunk is None:
         can_chunk = _chunks(pipe) and all(_is_clip(tokenizer) for _, tokenizer, _ in pairs)
-    length = _sequence_length(pipe, max_sequence_length)
+    length = sequence_length(pipe, max_sequence_length)
     windows = [
         length if length is not None and not _is_clip(tokenizer) else window_of(tokenizer, name, encoder)
         for name, tokenizer, encoder in pairs
@@ -127,8 +127,11 @@ def _chunks(pipe: Any) -> bool:
     return getattr(pipe, "transformer", None) is None
 
 
-def _sequence_length(pipe: Any, given: int | None) -> int | None:
-    """The `max_sequence_length` with which the pipeline will be called, or None where it knows no such thing."""
+def sequence_length(pipe: Any, given: int | None) -> int | None:
+    """The `max_sequence_length` with which the pipeline encodes: as given, or its own default; None where it has none.
+
+    Raises `ConfigError` where one is given that the pipeline does not take.
+    """
     parameters = inspect.signature(pipe).parameters if callable(pipe) else {}
     if "max_sequence_length" not in parameters:
         if given is not None:

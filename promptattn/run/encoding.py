@@ -5,6 +5,7 @@ the empty ones. So whatever the pipeline does after the encoder (which layer it 
 scales, dtypes) is its own code, for long prompts in chunks as well, and no prompt is ever tokenised twice.
 """
 
+import inspect
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,11 +17,10 @@ import torch
 from promptattn.errors import ConfigError, PromptAttnWarning, UnsupportedModelError
 from promptattn.processors.text_encoder import TextEncoderAttention
 from promptattn.prompt import EncoderPlan
+from promptattn.prompt.planning import sequence_length
+from promptattn.run.segments import Plans, Segment, check_encoders, segments_of, text_layout
 
-__all__ = ["Encoded", "EncoderMaps", "Plans", "encode", "zeros_like"]
-
-Plans = Sequence[tuple[EncoderPlan, ...]]
-"""For every prompt of the batch, one plan per text encoder; all with the same number of chunks."""
+__all__ = ["Encoded", "EncoderMaps", "encode", "zeros_like"]
 
 
 @dataclass(frozen=True)
@@ -34,30 +34,43 @@ class EncoderMaps:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Embeddings of a batch of prompts.
+    """Embeddings of a batch of prompts, in the denoiser's dtype.
 
-    embeds: `[prompt, chunk * window, channel]`; pooled: `[prompt, channel]` or None; maps: empty unless recorded.
+    embeds: `[prompt, row, channel]`; pooled: `[prompt, channel]` or None; segments: which encoders' words stand in
+    which rows of `embeds`; maps: empty unless recorded.
     """
 
     embeds: torch.Tensor
     pooled: torch.Tensor | None
+    segments: tuple[Segment, ...]
     maps: tuple[EncoderMaps, ...] = ()
 
 
 def encode(
-    pipe: Any, plans: Plans, *, odds: Callable[[float], float], clip_skip: int | None = None, record: bool = False
+    pipe: Any,
+    plans: Plans,
+    *,
+    odds: Callable[[float], float],
+    clip_skip: int | None = None,
+    max_sequence_length: int | None = None,
+    record: bool = False,
 ) -> Encoded:
     """Encode a batch of planned prompts.
 
     Args:
         odds: from a prompt weight to the weight of the token's key in the encoder's attention; 1 leaves it alone.
-        clip_skip: how many of the last layers to leave out, as the pipeline's own `clip_skip`.
+        clip_skip: how many of the last layers of the CLIP encoders to leave out, as the pipeline's own `clip_skip`.
+        max_sequence_length: as it was given to `plan`.
         record: keep the encoders' self-attention.
 
     Raises:
-        UnsupportedModelError: when a text encoder is missing, or its attention cannot be entered although it must.
-        ConfigError: when `clip_skip` leaves no layer.
+        UnsupportedModelError: when a text encoder is missing, its attention cannot be entered although it must, or the
+            rows that the pipeline gives are not those planned.
+        ConfigError: when `clip_skip` leaves no layer, or the pipeline has no `clip_skip`.
     """
+    check_encoders(pipe, plans)
+    layout = text_layout(pipe, plans)
+    options = _options(pipe, len(plans), clip_skip, max_sequence_length)
     embeds, pooled, maps = [], None, []
     recorded = [record and _recordable(pipe, plan.name) for plan in plans[0]]
     for chunk in range(len(plans[0][0].chunks)):
@@ -66,16 +79,23 @@ def encode(
                 stack.enter_context(_dictate(pipe, [prompt[index] for prompt in plans], chunk, odds, clip_skip, keep))
                 for index, keep in enumerate(recorded)
             ]
-            result = _stock_encode(pipe, len(plans), clip_skip)
+            result = _stock_encode(pipe, options)
             for dictation in dictations:
                 dictation.check_called()
         embeds.append(result[0])
-        if pooled is None and len(result) > 2:
-            pooled = result[2]
+        if pooled is None and layout.pooled is not None:
+            pooled = result[layout.pooled]
         maps += [
             EncoderMaps(d.name, chunk, d.attention.maps[-1]) for d in dictations if d.attention and d.attention.maps
         ]
-    return Encoded(torch.cat(embeds, dim=1) if len(embeds) > 1 else embeds[0], pooled, tuple(maps))
+    rows = torch.cat(embeds, dim=1) if len(embeds) > 1 else embeds[0]
+    dtype = _dtype(pipe, rows)
+    return Encoded(
+        embeds=rows.to(dtype),
+        pooled=None if pooled is None else pooled.to(dtype),
+        segments=segments_of(pipe, plans, rows.shape[1]),
+        maps=tuple(maps),
+    )
 
 
 def _recordable(pipe: Any, name: str) -> bool:
@@ -95,21 +115,44 @@ def _recordable(pipe: Any, name: str) -> bool:
 def zeros_like(encoded: Encoded) -> Encoded:
     """What pipelines with `force_zeros_for_empty_prompt` take for the negative prompt when there is none."""
     pooled = None if encoded.pooled is None else torch.zeros_like(encoded.pooled)
-    return Encoded(torch.zeros_like(encoded.embeds), pooled)
+    return Encoded(torch.zeros_like(encoded.embeds), pooled, encoded.segments)
+
+
+def _options(pipe: Any, prompts: int, clip_skip: int | None, max_sequence_length: int | None) -> dict[str, Any]:
+    """The arguments of the pipeline's `encode_prompt`, of those that it has."""
+    takes = inspect.signature(pipe.encode_prompt).parameters
+    if clip_skip is not None and "clip_skip" not in takes:
+        raise ConfigError(f"clip_skip={clip_skip}: {type(pipe).__name__} has no clip_skip; leave it out.")
+    wanted: dict[str, Any] = {
+        "prompt": [""] * prompts,
+        "prompt_2": None,
+        "prompt_3": None,
+        "device": pipe._execution_device,
+        "num_images_per_prompt": 1,
+        "do_classifier_free_guidance": False,
+        "clip_skip": None if _skips_by_hook(pipe) else clip_skip,
+    }
+    if (length := sequence_length(pipe, max_sequence_length)) is not None:
+        wanted["max_sequence_length"] = length
+    return {name: value for name, value in wanted.items() if name in takes}
 
 
 @torch.no_grad()
-def _stock_encode(pipe: Any, prompts: int, clip_skip: int | None) -> tuple[Any, ...]:
-    options: dict[str, Any] = dict(
-        prompt=[""] * prompts,
-        device=pipe._execution_device,
-        num_images_per_prompt=1,
-        do_classifier_free_guidance=False,
-    )
-    if clip_skip is not None and not _skips_by_hook(pipe):
-        options["clip_skip"] = clip_skip
+def _stock_encode(pipe: Any, options: dict[str, Any]) -> tuple[Any, ...]:
     result: tuple[Any, ...] = pipe.encode_prompt(**options)
     return result
+
+
+def _dtype(pipe: Any, text: torch.Tensor) -> torch.dtype:
+    """The dtype in which the denoiser takes its text.
+
+    Pipelines around a transformer hand text embeddings on as they are, and make the latents in their dtype: with
+    encoders of another dtype than the denoiser's the stock call fails. UNet pipelines cast on their own.
+    """
+    dtype = getattr(getattr(pipe, "transformer", None), "dtype", None)
+    # Other dtypes are those in which quantised weights are stored, not those in which they compute.
+    known = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+    return dtype if dtype in known else text.dtype
 
 
 def _skips_by_hook(pipe: Any) -> bool:
@@ -119,6 +162,8 @@ def _skips_by_hook(pipe: Any) -> bool:
 
 
 def _check_clip_skip(clip_skip: int, name: str, encoder: Any) -> None:
+    if "clip" not in encoder.config.model_type:
+        return
     layers = int(encoder.config.num_hidden_layers)
     if not 0 <= clip_skip < layers:
         raise ConfigError(

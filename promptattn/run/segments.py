@@ -1,0 +1,109 @@
+"""Where each text encoder's output stands among the text rows that a denoiser is given."""
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from promptattn.errors import UnsupportedModelError
+from promptattn.prompt import EncoderPlan
+
+__all__ = ["TEXT_LAYOUTS", "Plans", "Segment", "TextLayout", "check_encoders", "segments_of", "text_layout"]
+
+Plans = Sequence[tuple[EncoderPlan, ...]]
+"""For every prompt of the batch, one plan per text encoder; all with the same number of chunks."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A run of rows `start:stop` of the text embeddings that the denoiser is given.
+
+    encoders: the text encoders whose embeddings stand side by side (along channels) in these rows; () for the rows of
+        zeros that a pipeline puts in the place of an encoder that is None.
+    """
+
+    encoders: tuple[str, ...]
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class TextLayout:
+    """What a pipeline's `encode_prompt` makes of its text encoders.
+
+    Attributes:
+        rows: the encoders in the order in which their rows follow each other; those of one group share rows.
+        needed: the encoders without which `encode_prompt` fails, whether they have rows or only a pooled vector.
+        pooled: where the pooled vector stands among the results, or None; the embeddings stand first.
+    """
+
+    rows: tuple[tuple[str, ...], ...]
+    needed: tuple[str, ...] = ()
+    pooled: int | None = None
+
+
+_CLIPS = ("text_encoder", "text_encoder_2")
+
+# By the denoiser's class: pipelines of one model (image to image, inpainting, ControlNet ...) encode text alike.
+TEXT_LAYOUTS: dict[str, TextLayout] = {
+    "SD3Transformer2DModel": TextLayout(rows=(_CLIPS, ("text_encoder_3",)), needed=_CLIPS, pooled=2),
+    "FluxTransformer2DModel": TextLayout(rows=(("text_encoder_2",),), needed=_CLIPS, pooled=1),
+}
+
+
+def text_layout(pipe: Any, plans: Plans) -> TextLayout:
+    """The layout of the pipeline's denoiser; for one that the table does not know, all encoders side by side."""
+    denoiser = getattr(pipe, "transformer", None)
+    for cls in type(denoiser).__mro__:
+        if layout := TEXT_LAYOUTS.get(cls.__name__):
+            return layout
+    takes = inspect.signature(pipe.encode_prompt).parameters
+    # As SDXL: prompt_embeds, negative_prompt_embeds, pooled_prompt_embeds, negative_pooled_prompt_embeds.
+    return TextLayout(
+        rows=(tuple(plan.name for plan in plans[0]),), pooled=2 if "pooled_prompt_embeds" in takes else None
+    )
+
+
+def check_encoders(pipe: Any, plans: Plans) -> None:
+    """Refuse what the pipeline's own `encode_prompt` cannot serve, in a sentence that names the missing part.
+
+    Raises:
+        UnsupportedModelError: for an encoder that is None and is needed, or one whose tokenizer is None.
+    """
+    layout = text_layout(pipe, plans)
+    for name in dict.fromkeys([*layout.needed, *(name for group in layout.rows for name in group)]):
+        tokenizer = name.replace("text_encoder", "tokenizer")
+        loaded = getattr(pipe, name, None) is not None
+        if loaded and getattr(pipe, tokenizer, None) is None:
+            raise UnsupportedModelError(
+                f"{type(pipe).__name__} has {name}, but {tokenizer} is None; load the tokenizer too."
+            )
+        if not loaded and name in (*layout.needed, *(plan.name for plan in plans[0])):
+            raise UnsupportedModelError(
+                f"{type(pipe).__name__} cannot encode a prompt without {name}, which is None; load it, or use a"
+                " pipeline that has it."
+            )
+
+
+def segments_of(pipe: Any, plans: Plans, rows: int) -> tuple[Segment, ...]:
+    """The segments of text embeddings `[prompt, rows, channel]` that the pipeline encoded for these plans.
+
+    Raises:
+        UnsupportedModelError: when the windows of the encoders do not add up to so many rows.
+    """
+    planned = {plan.name: len(plan.slots) for plan in plans[0]}
+    groups = [tuple(name for name in group if name in planned) for group in text_layout(pipe, plans).rows]
+    zeros = rows - sum(planned[group[0]] for group in groups if group)
+    segments: list[Segment] = []
+    stop = 0
+    for group in groups:
+        start, stop = stop, stop + (planned[group[0]] if group else zeros)
+        segments.append(Segment(group, start, stop))
+    side_by_side = all(planned[name] == part.stop - part.start for part in segments for name in part.encoders)
+    if stop != rows or not side_by_side or any(part.stop <= part.start for part in segments):
+        windows = ", ".join(f"{name} {length}" for name, length in planned.items())
+        raise UnsupportedModelError(
+            f"{type(pipe).__name__} gave {rows} rows of text, to which the windows of its encoders ({windows}) do not"
+            " add up; promptattn cannot tell where the words stand in them."
+        )
+    return tuple(segments)
