@@ -1,0 +1,83 @@
+"""The study's loop: paint what has no result yet, measure it, write it down."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from promptattn.shapes.study import areas, pixels
+from promptattn.shapes.study.cases import Case
+from promptattn.shapes.study.cells import UNTOUCHED, Cell
+from promptattn.shapes.study.painter import Painted, Painter
+from promptattn.shapes.study.store import Key, Store
+
+__all__ = ["Session"]
+
+
+class Session:
+    """Cases and cells to go through, with the images without weights kept in `folder / "base"`.
+
+    Args:
+        batch: how many cases go into one call of the painter.
+        maps: the painter gives maps, and they are measured too.
+    """
+
+    def __init__(
+        self, folder: Path, store: Store, painter: Painter, cases: Sequence[Case], *, batch: int, maps: bool
+    ) -> None:
+        self._bases = folder / "base"
+        self._bases.mkdir(parents=True, exist_ok=True)
+        self._store = store
+        self._painter = painter
+        self._cases = cases
+        self._batch = batch
+        self._maps = maps
+
+    def run(self, cells: Sequence[Cell], limit: int | None = None, progress: Callable[[str], None] = print) -> int:
+        """Fill the cells in order; stop after `limit` new results. Returns how many were made."""
+        made = 0
+        for cell in cells:
+            missing = [case for case in self._cases if Key(cell.effect, cell.target, case.index) not in self._store]
+            if limit is not None:
+                missing = missing[: limit - made]
+            for part in _parts(missing, self._batch):
+                bases = self._base(part, cell.target)
+                images = bases if cell.effect == UNTOUCHED else self._painter(cell, part)
+                for case, painted, base in zip(part, images, bases, strict=True):
+                    self._store.append(Key(cell.effect, cell.target, case.index), self._measure(case, painted, base))
+            made += len(missing)
+            if missing:
+                progress(f"{cell.arm} {cell.weight:g} {cell.target}: {len(missing)} new")
+        return made
+
+    def _measure(self, case: Case, painted: Painted, base: Painted) -> dict[str, float]:
+        found = {} if case.scene is None else pixels.measure(case, painted.image, base.image)
+        if self._maps:
+            by_map = areas.measure(painted.image, base.image, painted.maps, base.maps)
+            found = {**by_map, **found}
+        return found
+
+    def _base(self, cases: Sequence[Case], target: str) -> list[Painted]:
+        """The images without weights, painted once. Maps are kept for each target, as each watches other words."""
+        missing = [case for case in cases if not self._path(case, target).is_file()]
+        for part in _parts(missing, self._batch):
+            painted = self._painter(Cell("auto", 1.0, target), part)
+            for case, each in zip(part, painted, strict=True):
+                path = self._path(case, target)
+                partial = path.with_suffix(".part.npz")
+                np.savez_compressed(partial, image=each.image, **each.maps)  # type: ignore[arg-type]
+                partial.replace(path)
+        return [_read(self._path(case, target)) for case in cases]
+
+    def _path(self, case: Case, target: str) -> Path:
+        return self._bases / (f"{case.index:04d}-{target}.npz" if self._maps else f"{case.index:04d}.npz")
+
+
+def _read(path: Path) -> Painted:
+    with np.load(path) as arrays:
+        return Painted(arrays["image"], {name: arrays[name] for name in arrays.files if name != "image"})
+
+
+def _parts(cases: Sequence[Case], size: int) -> Iterator[Sequence[Case]]:
+    for first in range(0, len(cases), size):
+        yield cases[first : first + size]

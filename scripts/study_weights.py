@@ -1,0 +1,175 @@
+"""What a prompt weight does to the image: where it acts, how strongly, what else it changes, and when it breaks.
+
+    python scripts/study_weights.py                                 # the shapes UNet, everything; resumes after a kill
+    python scripts/study_weights.py --report-only                   # tables and figure from what is there
+    python scripts/study_weights.py --model shapes-dit
+    python scripts/study_weights.py --model runwayml/stable-diffusion-v1-5 --device cuda --dtype float16 \\
+        --prompts my_prompts.txt --seeds 4                          # lines such as: a {red} cat next to a {blue} dog
+
+Every case has one seed, so that all its images start from the same latents. On the shapes world objects are known by
+their colours; on any other model (with --prompts) places are known by the words' own maps. Two processes may share the
+work: --shard 0/2 and --shard 1/2.
+"""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from promptattn.errors import ConfigError, PromptAttnError
+from promptattn.shapes.study.cases import Case, prompt_cases, scene_cases
+from promptattn.shapes.study.cells import ARMS, Cell, grid
+
+SHAPES = ("shapes", "shapes-dit")
+TARGETS = ("noun", "colour")
+
+
+def read_cases(prompts: Path | None, scenes: int, seeds: int, seed: int) -> list[Case]:
+    if prompts is None:
+        return scene_cases(scenes, seed)
+    if not prompts.is_file():
+        raise ConfigError(f"there is no file of prompts at {prompts}.")
+    return prompt_cases(prompts.read_text(encoding="utf-8").splitlines(), seeds, seed)
+
+
+def of_shard(cases: list[Case], shard: str) -> list[Case]:
+    """Every n-th pair of cases, so that each shard has both languages."""
+    match = re.fullmatch(r"(\d+)/([1-9]\d*)", shard)
+    if not match or int(match[1]) >= int(match[2]):
+        raise ConfigError(f"--shard {shard} is not a share of the work; 0/2 and 1/2 are the two halves.")
+    return [case for case in cases if case.index // 2 % int(match[2]) == int(match[1])]
+
+
+def chosen_arms(arms: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in arms.split(","))
+    if unknown := [name for name in names if name not in ARMS]:
+        raise ConfigError(f"--arms: there is no {', '.join(unknown)}; choose from {', '.join(ARMS)}.")
+    return names
+
+
+def load_pipe(model: str, device: str, dtype: str) -> Any:
+    import torch
+
+    import promptattn
+
+    if not isinstance(getattr(torch, dtype, None), torch.dtype):
+        raise ConfigError(f"--dtype {dtype} is none of torch's; use float32, float16 or bfloat16.")
+    return promptattn.load(model, dtype=getattr(torch, dtype), device=device)
+
+
+def work(
+    folder: Path, model: str, cases: list[Case], cells: list[Cell], numbers: dict[str, Any], run: dict[str, Any]
+) -> None:
+    """Paint and measure what is missing. `numbers` are the settings that results depend on, `run` those they do not."""
+    import torch
+
+    from promptattn.run.load import recommended
+    from promptattn.shapes.study.painter import fingerprint, paint
+    from promptattn.shapes.study.session import Session
+    from promptattn.shapes.study.store import Store
+
+    mine = of_shard(cases, run["shard"])
+    if run["threads"]:
+        torch.set_num_threads(run["threads"])
+    pipe = load_pipe(model, run["device"], numbers["dtype"])
+    options = {**recommended(pipe), "num_inference_steps": numbers["steps"]}
+    if numbers["guidance"] is not None:
+        options["guidance_scale"] = numbers["guidance"]
+    world = cases[0].scene is not None
+    settings = {
+        "model": model,
+        "weights": fingerprint(pipe),
+        **numbers,
+        **options,
+        "texts": "shapes" if world else run["texts"],
+    }
+    del settings["guidance"], settings["steps"]
+    maps = run["maps"] or not world
+    session = Session(
+        folder,
+        Store(folder, {**settings, "maps": maps}),
+        lambda cell, part: paint(pipe, cell, part, options, maps=maps),
+        mine,
+        batch=run["batch"],
+        maps=maps,
+    )
+    made = session.run(cells, run["limit"], lambda line: typer.echo(line))
+    typer.echo(f"{made} new results in {folder}")
+
+
+def report(folder: Path, cases: list[Case], arms: tuple[str, ...], targets: tuple[str, ...]) -> None:
+    from promptattn.shapes.study.report import build, markdown
+    from promptattn.shapes.study.store import Store
+    from promptattn.shapes.study.table import Table
+
+    store = Store(folder)
+    found = build(Table(store, cases), arms, targets, {**store.settings, "scenes": len(cases)})
+    text = markdown(found)
+    (folder / "report.md").write_text(text, encoding="utf-8")
+    (folder / "report.json").write_text(compact(found), encoding="utf-8")
+    typer.echo(text)
+    try:
+        from promptattn.shapes.study.figure import draw
+
+        draw(found, folder / "report.png")
+    except ImportError:
+        typer.echo("no figure: matplotlib is not installed (pip install promptattn[plot])")
+
+
+def compact(found: dict[str, Any]) -> str:
+    """JSON with one line for each list of numbers."""
+    text = json.dumps(found, indent=1, ensure_ascii=False)
+    return re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda match: "[" + re.sub(r"\s+", " ", match[1]) + "]", text) + "\n"
+
+
+def main(
+    model: Annotated[str, typer.Option(help="Preset, folder of a pipeline, or hub id.")] = "shapes",
+    out: Annotated[Path | None, typer.Option(help="Folder of the results [runs/study/MODEL].")] = None,
+    prompts: Annotated[Path | None, typer.Option(help="File of marked prompts instead of shapes scenes.")] = None,
+    scenes: Annotated[int, typer.Option(help="Shapes scenes in every cell.", min=1)] = 32,
+    seeds: Annotated[int, typer.Option(help="With --prompts: images of each line.", min=1)] = 1,
+    seed: Annotated[int, typer.Option(help="Chooses scenes and latents.", min=0)] = 0,
+    arms: Annotated[str, typer.Option(help="Which arms, with commas between.")] = ",".join(ARMS),
+    steps: Annotated[int, typer.Option(help="Denoising steps.", min=1)] = 20,
+    guidance: Annotated[float | None, typer.Option(help="Guidance scale [as suits the model].")] = None,
+    maps: Annotated[bool, typer.Option(help="Shapes scenes: measure the word maps too.")] = False,
+    batch: Annotated[int, typer.Option(help="Images in one pipeline call.", min=1)] = 16,
+    limit: Annotated[int | None, typer.Option(help="Stop after so many new images.", min=1)] = None,
+    shard: Annotated[str, typer.Option(help="This process's share of the cases, such as 0/2.")] = "0/1",
+    threads: Annotated[int, typer.Option(help="CPU threads (0: as torch chooses).", min=0)] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps ...")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="Of the weights: float32, float16, bfloat16.")] = "float32",
+    report_only: Annotated[bool, typer.Option("--report-only", help="Paint nothing.")] = False,
+) -> None:
+    """Paint, measure, and report, into one folder that a later call goes on with."""
+    folder = out or Path("runs/study") / re.sub(r"[^\w.-]+", "_", model)
+    names = chosen_arms(arms)
+    cases = read_cases(prompts, scenes, seeds, seed)
+    if prompts is None and model not in SHAPES and not Path(model).is_dir():
+        raise ConfigError(f"{model} was not trained on shapes scenes; give it prompts of its own, with --prompts FILE.")
+    targets = TARGETS if prompts is None else ("word",)
+    if not report_only:
+        numbers = {"steps": steps, "guidance": guidance, "dtype": dtype, "seed": seed}
+        run = {
+            "maps": maps,
+            "batch": batch,
+            "limit": limit,
+            "shard": shard,
+            "threads": threads,
+            "device": device,
+            "texts": [case.text for case in cases],
+        }
+        work(folder, model, cases, grid(names, targets), numbers, run)
+    report(folder, cases, names, targets)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    try:
+        typer.run(main)
+    except PromptAttnError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise SystemExit(2) from None
