@@ -40,6 +40,7 @@ def describe(maps: HeatMaps) -> dict[str, Any]:
         "promptattn": __version__,
         "unit": "attention probability after weighting, in [0, 1]; mean over heads and recorded steps",
         "image_size": list(maps.image_size),
+        "rule": maps.rule,
         "prompt_index": list(maps.prompt_index),
         "prompts": [_describe_prompt(prompt) for prompt in maps.prompts],
         "layers": [_describe_layer(layer) for layer in maps.records],
@@ -175,6 +176,7 @@ def _build(description: dict[str, Any], arrays: Arrays) -> HeatMaps:
             for text in description["text_attention"]
         ),
         meta=description["meta"],
+        rule=description.get("rule", "coherence"),
     )
 
 

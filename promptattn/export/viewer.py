@@ -173,7 +173,8 @@ def _details(maps: HeatMaps) -> list[tuple[str, str]]:
     rows = [
         ("image", f"{width} x {height} pixels"),
         ("layers", f"{len(maps.records)} at {', '.join(f'{w} x {h}' for h, w in grids)} places"),
-        ("unit", "attention probability after weighting, mean over layers, heads and steps"),
+        ("unit", "attention probability after weighting, mean over heads and steps"),
+        ("layers combined by", maps.rule),
     ]
     return rows + list(_flat(maps.meta))
 

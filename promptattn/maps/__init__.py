@@ -2,6 +2,7 @@
 
 from promptattn.maps.capture import Capture
 from promptattn.maps.colormap import COLORMAPS, colorize, colormap
+from promptattn.maps.combination import RULES, Rule, layer_shares
 from promptattn.maps.heatmap import HeatMap
 from promptattn.maps.heatmaps import HeatMaps
 from promptattn.maps.paint import own_scale
@@ -10,6 +11,7 @@ from promptattn.maps.resize import combine, resize
 
 __all__ = [
     "COLORMAPS",
+    "RULES",
     "Capture",
     "ColumnInfo",
     "HeatMap",
@@ -17,10 +19,12 @@ __all__ = [
     "LayerMaps",
     "PatchMaps",
     "PromptInfo",
+    "Rule",
     "TextAttention",
     "colorize",
     "colormap",
     "combine",
+    "layer_shares",
     "own_scale",
     "resize",
 ]

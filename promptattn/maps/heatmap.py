@@ -23,8 +23,9 @@ __all__ = ["HeatMap"]
 class HeatMap:
     """Probability mass per place for one thing that can be attended to, raw: nothing is rescaled unless asked for.
 
-    `array` is the map at image resolution; `at_layer(name)` is what one layer saw, at the layer's own grid. A phrase's
-    map is the sum of its words' maps, and a word's the sum of its tokens'. Maps of other sizes come from `resized`.
+    `array` is the map at image resolution, all layers in one; `at_layer(name)` is what one layer saw, at the layer's
+    own grid. A phrase's map is the sum of its words' maps, and a word's the sum of its tokens'. Maps of other sizes
+    come from `resized`.
     """
 
     label: str
@@ -35,14 +36,18 @@ class HeatMap:
     """Layer name -> mass at the layer's own grid, float32 `[height, width]` in [0, 1]."""
     weight: float | None = None
     """The weight it had in the prompt, if it is a token or a word."""
+    shares: Mapping[str, float] | None = field(default=None, repr=False)
+    """Layer name -> the layer's share of the combined map, together 1; None for equal shares."""
 
     @cached_property
     def array(self) -> NDArray[np.float32]:
-        """Mean over layers at image resolution, float32 `[height, width]` in [0, 1]: the probability mass per pixel.
+        """All layers at image resolution, float32 `[height, width]` in [0, 1]: the probability mass per pixel.
 
-        Each layer's map is interpolated to the image and counts the same. Warns once when there is no mass anywhere.
+        Each layer's map is interpolated to the image and counts by its share (see :meth:`HeatMaps.combine`), a mean
+        over layers, so that the masses of all columns sum to 1 at each pixel where they do in the layers. Warns once
+        when there is no mass anywhere.
         """
-        array = combine(self.by_layer.values(), self.size)
+        array = combine(self.by_layer, self.size, self.shares)
         if not array.any():
             reason = " Its weight is 0." if self.weight == 0 else ""
             warnings.warn(
@@ -77,7 +82,7 @@ class HeatMap:
 
     def resized(self, size: tuple[int, int]) -> NDArray[np.float32]:
         """The combined map at another (height, width), interpolated from the layers' grids, not from `array`."""
-        return combine(self.by_layer.values(), size)
+        return combine(self.by_layer, size, self.shares)
 
     def overlay(
         self,

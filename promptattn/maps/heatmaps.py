@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from promptattn.errors import CaptureError, PromptAttnWarning
+from promptattn.errors import CaptureError, ConfigError, PromptAttnWarning
+from promptattn.maps.combination import RULES, Rule, layer_shares
 from promptattn.maps.heatmap import HeatMap
 from promptattn.maps.records import ColumnInfo, ColumnKind, LayerMaps, PatchMaps, PromptInfo, TextAttention
 from promptattn.prompt import Token, Word, find
@@ -33,6 +35,7 @@ class HeatMaps:
         maps["cat"]            the first "cat"; maps["a", 1] the second "a"; maps["red cat"] the phrase
         maps.image(1)["cat"]   in the second image of a batch
         maps.layer("mid_block.attentions.0.transformer_blocks.0.attn2")["cat"]
+        maps.combine("mean")["cat"]      all layers alike, instead of by their coherence
 
     A batch of several images has several answers to `maps["cat"]`, so that raises until one is chosen with `image(i)`;
     `maps.images` lists them all.
@@ -52,6 +55,8 @@ class HeatMaps:
     """Self-attention inside the text encoders, one entry per encoder and prompt."""
     meta: Mapping[str, Any] = field(default_factory=dict)
     """What else is known of the run (model, seed, settings, versions); values that JSON can hold."""
+    rule: Rule = "coherence"
+    """How layers become one map; chosen with `combine`."""
 
     def __post_init__(self) -> None:
         count = len(self.prompt_index)
@@ -102,6 +107,29 @@ class HeatMaps:
             raise CaptureError(f"No recorded layer matches {pattern!r}. Recorded: {', '.join(self.layers) or 'none'}.")
         patches = tuple(patch for patch in self.patches if fnmatchcase(patch.name, pattern))
         return replace(self, records=chosen, patches=patches)
+
+    def combine(self, rule: Rule) -> "HeatMaps":
+        """The same maps with layers combined by another rule; `HeatMap.array` and pictures follow it.
+
+        `coherence`: a layer counts by how much of its maps is shape and not noise: the correlation `r` of neighbouring
+        places, taken as the signal-to-noise ratio `r / (1 - r)`. This is the default: it grounds words about as well as
+        a model's best layers do, without knowing their names (docs/maps.md has the figures). `finest`: the mean of the
+        layers with the most places. `mean`: the mean of all. Maps of patches are always a mean.
+
+        Raises `ConfigError` for any other rule.
+        """
+        if rule not in RULES:
+            raise ConfigError(f"There is no rule {rule!r} to combine layers by; choose one of {', '.join(RULES)}.")
+        return replace(self, rule=rule)
+
+    @cached_property
+    def shares(self) -> Mapping[str, float]:
+        """Each layer's share of the combined maps of this image, by name, together 1; the same for all words.
+
+        Under `coherence` they come from all columns that were recorded, so they depend a little on which those are.
+        """
+        self._single()
+        return layer_shares(self.rule, {record.name: record.mass[0] for record in self.records})
 
     def step(self, number: int) -> "HeatMaps":
         """The maps of one denoising step, counted from 0; needs `Capture(per_step=True)`."""
@@ -280,7 +308,7 @@ class HeatMaps:
         if not self.records:
             raise CaptureError("No layer was recorded, so there are no maps; was the pipeline run inside attend(...)?")
         layers = {layer.name: _sum_of(layer.mass[0], columns) for layer in self.records}
-        return HeatMap(label, self.image_size, layers, weight)
+        return HeatMap(label, self.image_size, layers, weight, self.shares)
 
     # Files.
 

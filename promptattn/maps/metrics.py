@@ -7,7 +7,7 @@ on shapes that differ, on maps with values that are not finite, and on masks wit
 
 import numpy as np
 
-__all__ = ["average_precision", "best_iou", "iou", "leakage", "pointing_hit"]
+__all__ = ["average_precision", "best_iou", "iou", "iou_curve", "leakage", "outside", "pointing_hit"]
 
 
 def iou(heat: np.ndarray, mask: np.ndarray, threshold: float = 0.4) -> float:
@@ -22,6 +22,21 @@ def iou(heat: np.ndarray, mask: np.ndarray, threshold: float = 0.4) -> float:
         return 0.0
     marked = heat >= threshold * heat.max()
     return float((marked & mask).sum() / (marked | mask).sum())
+
+
+def iou_curve(heat: np.ndarray, mask: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Intersection over union of the mask and the pixels at or above each of `levels`, float64 `[level]` in [0, 1].
+
+    A level is a share of the way from the map's least value (0) to its largest (1), so that a floor which the map has
+    everywhere does not count: a word has some mass at every place. A constant map marks every pixel at every level.
+    """
+    heat, mask = _checked(heat, mask)
+    low, top = heat.min(), heat.max()
+    limits = low + np.asarray(levels, np.float64) * (top - low)
+    marked = heat.size - np.searchsorted(np.sort(heat, axis=None), limits)
+    hits = mask.sum() - np.searchsorted(np.sort(heat[mask]), limits)
+    curve: np.ndarray = hits / (marked + mask.sum() - hits)
+    return curve
 
 
 def best_iou(heat: np.ndarray, mask: np.ndarray) -> float:
@@ -59,6 +74,24 @@ def leakage(heat: np.ndarray, own: np.ndarray, other: np.ndarray) -> float:
     _, other = _checked(heat, other)
     inside, outside = heat[own].sum(), heat[other].sum()
     return float(outside / (inside + outside)) if inside + outside != 0 else float("nan")
+
+
+def outside(heat: np.ndarray, mask: np.ndarray, margin: int = 1) -> float:
+    """Part of the map's mass that lies outside the mask grown by `margin` pixels up, down, left and right.
+
+    In [0, 1] for maps without negatives. A constant map has the part of the image outside as its score; nan without any
+    mass.
+    """
+    heat, mask = _checked(heat, mask)
+    total = heat.sum()
+    return float(heat[~_grown(mask, margin)].sum() / total) if total != 0 else float("nan")
+
+
+def _grown(mask: np.ndarray, margin: int) -> np.ndarray:
+    for _ in range(margin):
+        padded = np.pad(mask, 1)
+        mask = mask | padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
+    return mask
 
 
 def _checked(heat: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ columns that sum to 1 at each place of the grid sum to 1 at each pixel too. Rows
 nothing here assumes a square.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -57,19 +57,22 @@ def _areas(source: int, target: int) -> Floats:
     return areas
 
 
-def combine(maps: Iterable[NDArray[np.floating]], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Mean over layers at one size: each `[height, width]` map resized to `size`, every layer counting the same.
+def combine(
+    maps: Mapping[str, NDArray[np.floating]], size: tuple[int, int], shares: Mapping[str, float] | None = None
+) -> NDArray[np.float32]:
+    """Layers at one size: the sum of each `[height, width]` map, resized to `size`, times the layer's share.
 
-    Resizing is linear, so maps that share a grid are summed before they are resized: one resize per grid, not layer.
+    Without `shares` every layer counts the same. Resizing is linear, so maps that share a grid are summed before they
+    are resized: one resize per grid, not layer.
     """
-    sums: dict[tuple[int, ...], NDArray[np.float64]] = {}
-    count = 0
-    for single in maps:
-        sums[single.shape] = sums.get(single.shape, np.zeros(single.shape)) + single
-        count += 1
-    if not count:
+    if not maps:
         raise CaptureError("No layer was recorded, so there is nothing to combine; capture at least one layer.")
+    sums: dict[tuple[int, ...], NDArray[np.float64]] = {}
+    for name, single in maps.items():
+        share = 1 / len(maps) if shares is None else shares[name]
+        if share:
+            sums[single.shape] = sums.get(single.shape, np.zeros(single.shape)) + share * single.astype(np.float64)
     total = np.zeros(size)
     for summed in sums.values():
-        total += resize(summed / count, size)
+        total += resize(summed, size)
     return total.astype(np.float32)

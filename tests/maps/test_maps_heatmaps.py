@@ -11,13 +11,15 @@ from PIL import Image
 from synthetic import demo, layer_maps, picture, prompt_info, text_attention
 
 from promptattn.errors import CaptureError, ConfigError, PromptAttnWarning
-from promptattn.maps import HeatMaps, PromptInfo
+from promptattn.maps import RULES, HeatMaps, PromptInfo, resize
 
 MARKERS = ("start", "end", "padding")
 
 
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("size", [None, (64, 64), (17, 40), (256, 96)])
-def test_all_columns_sum_to_one_at_every_place(wide, size):
+def test_all_columns_sum_to_one_at_every_place(wide, size, rule):
+    wide = wide.combine(rule)
     heats = [wide.token(i) for i in range(len(wide.tokens))] + [wide.special(kind) for kind in MARKERS]
     arrays = [heat.array if size is None else heat.resized(size) for heat in heats]
     np.testing.assert_allclose(np.sum(arrays, axis=0), 1, atol=2e-6)
@@ -76,9 +78,32 @@ def test_a_layer_gives_its_raw_map_at_its_own_grid(wide):
         wide[word].at_layer("conv")
 
 
-def test_no_layer_counts_more_than_another(maps):
-    separate = [maps.layer(name)["gato"].array for name in maps.layers]
-    np.testing.assert_allclose(maps["gato"].array, np.mean(separate, axis=0), atol=1e-6)
+def test_layers_are_combined_by_their_shares(maps):
+    separate = {name: maps.layer(name)["gato"].array for name in maps.layers}
+    for rule in RULES:
+        chosen = maps.combine(rule)
+        assert sum(chosen.shares.values()) == pytest.approx(1)
+        expected = sum(share * separate[name] for name, share in chosen.shares.items())
+        np.testing.assert_allclose(chosen["gato"].array, expected, atol=1e-6)
+        np.testing.assert_allclose(chosen["gato"].resized((9, 5)), resize_all(chosen, (9, 5)), atol=1e-6)
+
+
+def resize_all(maps, size):
+    return sum(maps.shares[name] * resize(maps["gato"].at_layer(name), size) for name in maps.layers)
+
+
+def test_rules_say_which_layers_count(maps):
+    assert maps.rule == "coherence"
+    assert set(maps.combine("mean").shares.values()) == {1 / 3}
+    assert list(maps.combine("finest").shares.values()) == [0.5, 0, 0.5]
+    np.testing.assert_array_equal(maps["gato"].array, maps.combine("mean").combine("coherence")["gato"].array)
+    with pytest.raises(ConfigError, match=r"no rule 'best' .* choose one of coherence, finest, mean"):
+        maps.combine("best")
+
+
+def test_layers_chosen_by_name_share_the_map_among_them(maps):
+    assert sum(maps.layer("*_blocks.*").shares.values()) == pytest.approx(1)
+    assert set(maps.layer("mid_block.*").shares.values()) == {1}
 
 
 def test_steps_and_heads():
@@ -172,7 +197,7 @@ def test_a_word_that_was_not_captured_says_so(maps):
         tuple(dataclasses.replace(layer, mass=layer.mass[..., keep]) for layer in maps.records),
         maps.image_size,
     )
-    np.testing.assert_array_equal(fewer["gato"].array, maps["gato"].array)
+    np.testing.assert_array_equal(fewer.combine("mean")["gato"].array, maps.combine("mean")["gato"].array)
     with pytest.raises(CaptureError, match="'rojo' has no map: it was not captured"):
         fewer["rojo"]
     assert [word.text for word, _ in fewer.at(0.5, 0.5)] == ["gato"]

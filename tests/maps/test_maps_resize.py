@@ -71,13 +71,19 @@ def test_rows_and_columns_are_not_swapped():
     assert resized[8:].sum() == 0
 
 
+GRIDS = [(8, 12), (8, 12), (4, 6), (12, 8)]
+
+
 def test_combining_is_the_mean_of_resized_layers():
     random = np.random.default_rng(4)
-    layers = [random.random(grid, dtype=np.float32) for grid in [(8, 12), (8, 12), (4, 6), (12, 8)]]
-    expected = np.mean([resize(layer, (32, 48)) for layer in layers], axis=0)
-    np.testing.assert_allclose(combine(layers, (32, 48)), expected, atol=1e-6)
+    layers = {name: random.random(grid, dtype=np.float32) for name, grid in zip("abcd", GRIDS, strict=True)}
+    resized = {name: resize(layer, (32, 48)) for name, layer in layers.items()}
+    np.testing.assert_allclose(combine(layers, (32, 48)), np.mean(list(resized.values()), axis=0), atol=1e-6)
+    shares = {"a": 0.5, "b": 0.0, "c": 0.2, "d": 0.3}
+    expected = sum(share * resized[name] for name, share in shares.items())
+    np.testing.assert_allclose(combine(layers, (32, 48), shares), expected, atol=1e-6)
 
 
 def test_nothing_to_combine_is_told():
     with pytest.raises(CaptureError, match="No layer was recorded"):
-        combine([], (8, 8))
+        combine({}, (8, 8))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from promptattn.maps.metrics import average_precision, best_iou, iou, leakage, pointing_hit
+from promptattn.maps.metrics import average_precision, best_iou, iou, iou_curve, leakage, outside, pointing_hit
 
 HEAT = np.array([[0.9, 0.8, 0.1], [0.5, 0.3, 0.0]])
 MASK = np.array([[True, False, False], [True, True, False]])
@@ -56,6 +56,21 @@ def test_leakage_by_hand() -> None:
     assert math.isnan(leakage(np.zeros((2, 3)), MASK, other))
 
 
+def test_iou_at_levels_by_hand() -> None:
+    # From 0 to .9: limits 0, .27, .72 and .9 mark 6, 4, 2 and 1 pixels, 3, 3, 1 and 1 of them in the mask.
+    np.testing.assert_allclose(iou_curve(HEAT, MASK, np.array([0, 0.3, 0.8, 1])), [3 / 6, 3 / 4, 1 / 4, 1 / 3])
+    np.testing.assert_allclose(iou_curve(np.ones((2, 3)), MASK, np.array([0.1, 0.9])), 1 / 2)
+
+
+def test_outside_by_hand() -> None:
+    assert outside(HEAT, MASK, margin=0) == pytest.approx(0.9 / 2.6)
+    corner = np.zeros((3, 3), bool)
+    corner[0, 0] = True
+    assert outside(np.ones((3, 3)), corner) == pytest.approx(6 / 9)
+    assert outside(np.ones((3, 3)), corner, margin=2) == pytest.approx(3 / 9)
+    assert math.isnan(outside(np.zeros((2, 3)), MASK))
+
+
 maps = arrays(np.float64, (4, 5), elements=st.integers(0, 6).map(lambda value: value / 4))
 masks = arrays(np.bool_, (4, 5)).filter(lambda mask: mask.any())
 
@@ -79,6 +94,25 @@ def test_scores_do_not_depend_on_the_scale_of_the_map(heat: np.ndarray, mask: np
     for scale in (0.5, 4.0):
         assert iou(heat * scale, mask, threshold) == iou(heat, mask, threshold)
         assert average_precision(heat * scale, mask) == average_precision(heat, mask)
+
+
+levels = st.lists(st.floats(0, 1), min_size=1, max_size=5).map(np.array)
+
+
+@given(maps, masks, levels)
+def test_iou_at_levels_equals_its_plain_definition(heat: np.ndarray, mask: np.ndarray, levels: np.ndarray) -> None:
+    for level, value in zip(levels, iou_curve(heat, mask, levels), strict=True):
+        marked = heat >= heat.min() + level * (heat.max() - heat.min())
+        assert value == pytest.approx((marked & mask).sum() / (marked | mask).sum())
+    assert iou_curve(heat, mask, levels).max() <= best_iou(heat, mask) + 1e-12
+
+
+@given(maps, masks)
+def test_outside_is_a_share_that_a_margin_can_only_lessen(heat: np.ndarray, mask: np.ndarray) -> None:
+    if heat.sum() > 0:
+        shares = [outside(heat, mask, margin) for margin in range(4)]
+        assert all(0 <= share <= 1 for share in shares)
+        assert shares == sorted(shares, reverse=True)
 
 
 @given(maps, masks)
