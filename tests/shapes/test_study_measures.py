@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from promptattn.errors import ConfigError
-from promptattn.shapes import COLOURS, Scene, SceneObject, render
+from promptattn.shapes import COLOURS, SHAPES, Scene, SceneObject, render
 from promptattn.shapes.study import areas, pixels
 from promptattn.shapes.study.cases import Case, prompt_cases, scene_cases
 
@@ -35,6 +35,8 @@ def test_the_unchanged_scene():
     assert found["other_present"]
     assert found["shape"]
     assert found["distance"] < 12  # antialiased rims only
+    assert found["likeness"] > 0.8  # `look` sees objects up to a pixel wider than they were drawn
+    assert found["other_likeness"] > 0.8
     assert found["moved"] == found["change"] == 0
     assert not found["broken"]
 
@@ -52,6 +54,7 @@ def test_another_colour_takes_the_own_object_away_and_nothing_else():
     assert after["own"] == 0
     assert not after["own_present"]
     assert not after["shape"]
+    assert after["likeness"] == measured(BASE)["likeness"]
     apart = np.linalg.norm(np.subtract(COLOURS["green"], COLOURS["red"]))
     assert after["distance"] == pytest.approx(apart, rel=0.05)
     assert after["change"] < 1e-6
@@ -60,7 +63,30 @@ def test_another_colour_takes_the_own_object_away_and_nothing_else():
 
 
 def test_another_shape_is_seen():
-    assert not measured(drawn(shape="star", size=26))["shape"]
+    after = measured(drawn(shape="star", size=26))
+    assert not after["shape"]
+    assert after["likeness"] < 0.75
+    assert after["other_likeness"] == measured(BASE)["other_likeness"]
+
+
+def test_nothing_there_is_like_nothing():
+    blank = np.full_like(BASE, 244)
+    assert measured(blank)["likeness"] == 0
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_shape_is_most_like_itself(shape):
+    own = SceneObject(shape, "green", 20, 30, 26, facing=-1)
+    scene = Scene((own, SceneObject("square", "blue", 50, 30, 20)), "white", "left")
+    image = render(scene)[0]
+
+    def likeness(name):
+        asked = replace(scene, objects=(replace(own, shape=name), scene.objects[1]))
+        return pixels.measure(replace(CASE, scene=asked), image, image)["likeness"]
+
+    found = {name: likeness(name) for name in SHAPES}
+    assert found[shape] > 0.75  # the thin moon gains most by a pixel
+    assert max(found, key=found.get) == shape
 
 
 def test_a_change_of_the_other_object_is_all_side_effect():

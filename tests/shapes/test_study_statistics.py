@@ -62,20 +62,20 @@ def test_crossings(level, point):
 
 
 def test_backwards():
-    assert is_backwards(2, 0.05, 0.1)
-    assert not is_backwards(2, 0.09, 0.1)
-    assert is_backwards(0.5, 0.15, 0.1)
-    assert not is_backwards(0.5, 0.05, 0.1)
-    assert not is_backwards(2, 0.0, 0.004)  # within the dead band
+    assert is_backwards(2, 0.05, 0.1, 0.005)
+    assert not is_backwards(2, 0.09, 0.1, 0.005)
+    assert is_backwards(0.5, 0.15, 0.1, 0.005)
+    assert not is_backwards(0.5, 0.05, 0.1, 0.005)
+    assert not is_backwards(2, 0.0, 0.004, 0.005)  # within the dead band
 
 
 def test_response_of_a_scene():
     weights = [0, 0.5, 1, 2]
-    rising = response(weights, [0, 0.05, 0.1, 0.2], 0.1)
+    rising = response(weights, [0, 0.05, 0.1, 0.2], 0.1, 0.005)
     assert rising == {"spearman": pytest.approx(1), "monotone": 1, "turns_back": 0}
-    wobbling = response(weights, [0, 0.104, 0.1, 0.2], 0.1)
+    wobbling = response(weights, [0, 0.104, 0.1, 0.2], 0.1, 0.005)
     assert (wobbling["monotone"], wobbling["turns_back"]) == (1, 0)
-    turning = response(weights, [0, 0.05, 0.1, 0.02], 0.1)
+    turning = response(weights, [0, 0.05, 0.1, 0.02], 0.1, 0.005)
     assert (turning["monotone"], turning["turns_back"]) == (0, 1)
 
 
@@ -96,7 +96,7 @@ def test_response_of_a_scene():
 def test_what_a_cell_does(arm, weight, effect):
     from dataclasses import astuple
 
-    assert astuple(Cell(arm, weight, "noun").effect) == pytest.approx(astuple(effect))
+    assert astuple(Cell(arm, weight, "colour").effect) == pytest.approx(astuple(effect))
 
 
 CASES = [Case(index, index, ("en", "es")[index % 2], "", {}) for index in range(8)]
@@ -105,13 +105,13 @@ CASES = [Case(index, index, ("en", "es")[index % 2], "", {}) for index in range(
 def made_up(folder, *, own, other):
     """A store in which area is `own(effect)` times the scene's, the other's likewise, for every cell."""
     store = Store(folder, {"model": "made up"})
-    cells = [Cell(arm, weight, "noun") for arm in ("denoiser", "auto", "a1111") for weight in WEIGHTS]
-    for cell in [*cells, *(Cell("odds", odds, "noun") for odds in ODDS)]:
+    cells = [Cell(arm, weight, "colour") for arm in ("denoiser", "auto", "a1111") for weight in WEIGHTS]
+    for cell in [*cells, *(Cell("odds", odds, "colour") for odds in ODDS)]:
         for case in CASES:
             size = 0.05 + 0.01 * case.index
             broken = float(cell.effect.embedding > 2)
             measures = {"own": size * own(cell.effect), "other": size * other(cell.effect), "broken": broken}
-            store.append(Key(cell.effect, "noun", case.index), {**measures, "change": abs(1 - own(cell.effect))})
+            store.append(Key(cell.effect, "colour", case.index), {**measures, "change": abs(1 - own(cell.effect))})
     return store
 
 
@@ -127,17 +127,17 @@ def other_area(effect):
 
 def test_the_exponent_is_found(tmp_path):
     table = Table(made_up(tmp_path, own=own_area, other=other_area), CASES, samples=100)
-    middle, low, high = worth(table, "noun", "own", 1.2)
+    middle, low, high = worth(table, "colour", "own", 1.2)
     assert middle == pytest.approx(4, rel=1e-3)
     assert (low, high) == pytest.approx((middle, middle), rel=1e-3)  # all scenes answer alike
-    assert worth(table, "noun", "change", 0.8)[0] == pytest.approx(4, rel=1e-3)
-    assert worth(table, "noun", "own", 1.0) is None
-    assert worth(table, "noun", "distance", 1.2) is None
+    assert worth(table, "colour", "change", 0.8)[0] == pytest.approx(4, rel=1e-3)
+    assert worth(table, "colour", "own", 1.0) is None
+    assert worth(table, "colour", "distance", 1.2) is None
 
 
 def test_side_effects_at_equal_strength(tmp_path):
     table = Table(made_up(tmp_path, own=own_area, other=other_area), CASES, samples=100)
-    found = match(table, "noun", 1.2, ["other", "shape"])
+    found = match(table, "colour", 1.2, ["other", "shape"])
     assert found.reached
     assert not found.backwards
     assert found.odds == pytest.approx(1.2**4, rel=1e-3)
@@ -151,23 +151,23 @@ def test_scaling_out_of_reach_and_backwards(tmp_path):
     strong = Table(
         made_up(tmp_path / "a", own=lambda e: 3 if e.embedding > 1 else own_area(e), other=other_area), CASES
     )
-    assert not match(strong, "noun", 1.2, []).reached
-    assert worth(strong, "noun", "own", 1.2)[0] == np.inf
+    assert not match(strong, "colour", 1.2, []).reached
+    assert worth(strong, "colour", "own", 1.2)[0] == np.inf
     turned = Table(
         made_up(tmp_path / "b", own=lambda e: 0.8 if e.embedding > 1 else own_area(e), other=other_area),
         CASES,
         samples=100,
     )
-    assert match(turned, "noun", 1.2, []).backwards
+    assert match(turned, "colour", 1.2, []).backwards
 
 
 def test_the_report(tmp_path):
     table = Table(made_up(tmp_path, own=own_area, other=other_area), CASES, samples=100)
-    found = build(table, ("denoiser", "auto", "a1111", "odds"), ("noun",), {"model": "made up"})
-    cell = found["cells"]["noun"]["auto"]["2"]
+    found = build(table, ("denoiser", "auto", "a1111", "odds"), ("colour",), {"model": "made up"})
+    cell = found["cells"]["colour"]["auto"]["2"]
     assert cell["own"] == pytest.approx([own_area(Effect(denoiser=64))] * 3, rel=1e-3)
-    assert found["responses"]["noun"]["auto"]["monotone"] == [1, 1, 1]
-    assert found["languages"]["es"]["noun"]["auto"]["2"] == pytest.approx(cell["own"])
+    assert found["responses"]["colour"]["auto"]["monotone"] == [1, 1, 1]
+    assert found["languages"]["es"]["colour"]["auto"]["2"] == pytest.approx(cell["own"])
     # The made-up odds spare the other object and break nothing, so the only losses are of pixel change.
     assert all("pixel change" in loss for loss in found["losses"])
     text = markdown(found)
@@ -181,13 +181,13 @@ def test_losses_are_printed(tmp_path):
         return 1.0 if effect.embedding > 1 else 0.4 if effect.denoiser > 1 else 1.0
 
     table = Table(made_up(tmp_path, own=own_area, other=spared_by_scaling), CASES, samples=100)
-    losses = build(table, ("denoiser", "auto", "a1111", "odds"), ("noun",), {})["losses"]
-    assert "noun, weight 1.2: other object's area, relative to weight 1: 0.40 against 1.00" in losses
+    losses = build(table, ("denoiser", "auto", "a1111", "odds"), ("colour",), {})["losses"]
+    assert "colour, weight 1.2: other object's area, relative to weight 1: 0.40 against 1.00" in losses
     assert any("same strength: other object's area" in loss for loss in losses)
 
 
 def test_a_report_of_nothing_yet(tmp_path):
-    found = build(Table(Store(tmp_path, {}), CASES), ("auto", "a1111"), ("noun",), {})
+    found = build(Table(Store(tmp_path, {}), CASES), ("auto", "a1111"), ("colour",), {})
     assert found["losses"] == []
     assert "None." in markdown(found)
 
@@ -197,5 +197,5 @@ def test_the_figure(tmp_path):
     from promptattn.shapes.study.figure import draw
 
     table = Table(made_up(tmp_path, own=own_area, other=other_area), CASES, samples=100)
-    draw(build(table, ("auto", "a1111"), ("noun",), {"model": "made up"}), tmp_path / "deep" / "figure.png")
+    draw(build(table, ("auto", "a1111"), ("colour",), {"model": "made up"}), tmp_path / "deep" / "figure.png")
     assert (tmp_path / "deep" / "figure.png").stat().st_size > 5000

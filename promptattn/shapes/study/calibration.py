@@ -15,7 +15,7 @@ from promptattn.shapes.study.table import RELATIVE, Table
 
 __all__ = ["CALIBRATED", "Match", "crossing", "match", "worth"]
 
-CALIBRATED = {"own": 1, "distance": -1, "mass": 1, "moved": 1, "change_in": 1, "change": 1}
+CALIBRATED = {"own": 1, "likeness": 1, "distance": -1, "mass": 1, "moved": 1, "change_in": 1, "change": 1}
 """Measures by which odds can be matched, and whether they rise or fall with the odds. Changes rise on either side of
 odds of 1, and are matched on the side of the weight."""
 
@@ -56,7 +56,7 @@ def worth(table: Table, target: str, measure: str, weight: float) -> Estimate | 
 
 
 def match(table: Table, target: str, weight: float, measures: Sequence[str]) -> Match | None:
-    """Side effects of scaling and of the odds that act as strongly on the own object (its area, or its word's mass)."""
+    """Side effects of scaling and of the odds that act as strongly, by the target's measure of strength."""
     strength = table.strength(target)
     crossings = _crossings(table, target, strength, weight)
     if crossings is None:
@@ -73,7 +73,8 @@ def match(table: Table, target: str, weight: float, measures: Sequence[str]) -> 
         low, high = np.nanpercentile((ours - theirs)[1:], [2.5, 97.5])
         beside[measure] = float(ours[0]), float(theirs[0]), (float(ours[0] - theirs[0]), float(low), float(high))
     nearest = float(np.exp(np.clip(crossings[0], points[0], points[-1])))
-    effect = _sampled(table, target, Effect(embedding=weight), strength)[0] - 1
+    effect = _sampled(table, target, Effect(embedding=weight), strength)[0]
+    effect -= _sampled(table, target, UNTOUCHED, strength)[0]
     return Match(weight, nearest, bool(np.isfinite(crossings[0])), bool(effect * (weight - 1) < 0), beside)
 
 

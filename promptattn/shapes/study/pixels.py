@@ -1,13 +1,18 @@
-"""Measures in the shapes world, from pixels alone: every pixel has a colour, and every colour an object.
+"""Measures in the shapes world, from pixels alone: by colour, and by outline.
 
 The two objects of a scene never share a colour, so the pixels of one colour are one object's. A pixel belongs to the
 nearest colour of the world, backgrounds included; rims one or two pixels wide, where two colours blend into a third,
-are taken off (an opening with a 3 x 3 square).
+are taken off (an opening with a 3 x 3 square). What a noun does is not seen by colour: an object that takes all the
+attention for its shape may lose its colour. So outlines are compared as well, whatever their colour.
 """
 
-import numpy as np
+from functools import lru_cache
 
-from promptattn.shapes.judge import look
+import numpy as np
+from PIL import Image
+
+from promptattn.shapes.draw import silhouette
+from promptattn.shapes.judge import View, look
 from promptattn.shapes.study.cases import Case
 from promptattn.shapes.world import BACKGROUNDS, COLOURS
 
@@ -32,6 +37,8 @@ def measure(case: Case, image: np.ndarray, base: np.ndarray) -> dict[str, float]
 
         own, other                    area of the own and the other object's colour
         own_present, other_present    whether that is more than 1 %
+        likeness, other_likeness      how much the outline of what stands where the own object is in `base`, or the
+                                      other, is like its shape: intersection over union, 0 where nothing stands
         shape                         whether an object of the own colour has the own shape, by `look`
         distance                      mean RGB distance to the own colour of the pixels that have it in `base`; nan
                                       where the own object is not there
@@ -42,7 +49,7 @@ def measure(case: Case, image: np.ndarray, base: np.ndarray) -> dict[str, float]
     assert case.scene is not None
     thing, second = case.scene.objects[case.subject], case.scene.objects[1 - case.subject]
     own, other = colour_mask(image, thing.colour), colour_mask(image, second.colour)
-    before = colour_mask(base, thing.colour)
+    before, view = colour_mask(base, thing.colour), look(image)
     difference = np.abs(image.astype(np.float32) - base.astype(np.float32)).mean(-1)
     inside, elsewhere = own | before, ~_dilate(own | before)
     return {
@@ -50,7 +57,9 @@ def measure(case: Case, image: np.ndarray, base: np.ndarray) -> dict[str, float]
         "other": other.mean(),
         "own_present": own.mean() > PRESENT,
         "other_present": other.mean() > PRESENT,
-        "shape": any(seen.colour == thing.colour and seen.shape == thing.shape for seen in look(image).objects),
+        "likeness": _likeness(view, before, thing.shape),
+        "other_likeness": _likeness(view, colour_mask(base, second.colour), second.shape),
+        "shape": any(seen.colour == thing.colour and seen.shape == thing.shape for seen in view.objects),
         "distance": _distance(image, before, COLOURS[thing.colour]) if before.mean() > PRESENT else float("nan"),
         "moved": difference[inside].mean() if inside.any() else 0.0,
         "change": difference[elsewhere].mean() if elsewhere.any() else 0.0,
@@ -89,6 +98,34 @@ def colour_mask(image: np.ndarray, colour: str) -> np.ndarray:
     """Bool `[height, width]`: the pixels of this colour, without rims."""
     distance = np.linalg.norm(image[:, :, None].astype(np.float32) - _PALETTE, axis=-1)
     return _dilate(_erode(distance.argmin(-1) == _NAMES.index(colour)))
+
+
+def _likeness(view: View, place: np.ndarray, shape: str) -> float:
+    """Of the object that overlaps most with `place`."""
+    overlaps = [(int((seen.mask & place).sum()), index) for index, seen in enumerate(view.objects)]
+    most, index = max(overlaps, default=(0, 0))
+    if not most:
+        return 0.0
+    outline = _framed(view.objects[index].mask)
+    return float(max((outline & each).sum() / (outline | each).sum() for each in _outlines(shape)))
+
+
+@lru_cache(maxsize=16)
+def _outlines(shape: str) -> tuple[np.ndarray, ...]:
+    """The shape as drawn, facing either way."""
+    return tuple(_framed(silhouette(shape, 28, way) > 0.5) for way in (1, -1))
+
+
+def _framed(mask: np.ndarray) -> np.ndarray:
+    """The mask's bounding box with its longer side scaled to 32 pixels, centred: bool [32, 32]."""
+    ys, xs = np.nonzero(mask)
+    height, width = np.ptp(ys) + 1, np.ptp(xs) + 1
+    side = max(height, width)
+    square = np.zeros((side, side), np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = mask[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
+    framed: np.ndarray = np.asarray(Image.fromarray(255 * square).resize((32, 32), Image.Resampling.BILINEAR)) > 127
+    return framed
 
 
 def _distance(image: np.ndarray, place: np.ndarray, colour: tuple[int, int, int]) -> float:

@@ -12,10 +12,10 @@ from promptattn.shapes.study.table import MEASURES, Table
 
 __all__ = ["build", "markdown"]
 
-_BESIDE = ("other", "other_present", "other_mass", "change", "broken")
-_COMPARED = ("other", "other_present", "change", "backwards", "broken")
+_BESIDE = ("other", "other_present", "other_likeness", "other_mass", "change", "broken")
+_COMPARED = ("other", "other_present", "other_likeness", "change", "backwards", "broken")
 _PERCENT = ("own_present", "other_present", "shape", "broken", "backwards", "gathered")
-_LESS_IS_BETTER = {"other": False, "other_present": False, "other_mass": False}
+_LESS_IS_BETTER = {"other": False, "other_present": False, "other_likeness": False, "other_mass": False}
 
 
 def build(table: Table, arms: Sequence[str], targets: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:

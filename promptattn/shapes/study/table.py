@@ -6,7 +6,7 @@ import numpy as np
 
 from promptattn.shapes.study.cases import Case
 from promptattn.shapes.study.cells import UNTOUCHED, WEIGHTS, Cell, Effect
-from promptattn.shapes.study.response import is_backwards, response
+from promptattn.shapes.study.response import DEAD_BANDS, is_backwards, response
 from promptattn.shapes.study.statistics import Array, Estimate, draws, estimate, mean, ratio_of_sums
 from promptattn.shapes.study.store import Key, Store
 
@@ -18,6 +18,7 @@ RELATIVE = ("own", "other", "mass", "other_mass")
 MEASURES = {
     "own": "own object's area, relative to weight 1",
     "own_present": "own object is there",
+    "likeness": "likeness to the own shape of what stands there",
     "shape": "own object has its shape",
     "moved": "mean pixel change in the own object",
     "distance": "RGB distance to the own colour, where it was",
@@ -26,6 +27,7 @@ MEASURES = {
     "change_in": "mean pixel change in the word's area",
     "other": "other object's area, relative to weight 1",
     "other_present": "other object is there",
+    "other_likeness": "likeness to the other shape of what stands there",
     "other_mass": "other word's part of all attention, relative to weight 1",
     "change_other": "mean pixel change in the other word's area",
     "change": "mean pixel change elsewhere",
@@ -53,17 +55,19 @@ class Table:
         return np.array([self._store[key].get(measure, np.nan) if key in self._store else np.nan for key in keys])
 
     def cell(self, cell: Cell, measure: str) -> Array:
-        """A measure of a cell as `[scene]`; `backwards` is derived from the area, or else from the map's mass."""
+        """A measure of a cell as `[scene]`; `backwards` is derived from what `strength` names."""
         if measure != "backwards":
             return self.of(cell.effect, cell.target, measure)
         strength = self.strength(cell.target)
-        areas, bases = (self.of(effect, cell.target, strength) for effect in (cell.effect, UNTOUCHED))
-        found = [float(is_backwards(cell.weight, a, b)) for a, b in zip(areas, bases, strict=True)]
-        return np.where(np.isfinite(areas) & np.isfinite(bases), found, np.nan)
+        values, bases = (self.of(effect, cell.target, strength) for effect in (cell.effect, UNTOUCHED))
+        band = DEAD_BANDS[strength]
+        found = [float(is_backwards(cell.weight, a, b, band)) for a, b in zip(values, bases, strict=True)]
+        return np.where(np.isfinite(values) & np.isfinite(bases), found, np.nan)
 
     def strength(self, target: str) -> str:
-        """What "more" means here: the own object's area where the world knows it, else the mass of the word's map."""
-        return "own" if np.isfinite(self.of(UNTOUCHED, target, "own")).any() else "mass"
+        """What "more" means: of a colour its area, of a noun the likeness of the outline, else the word's mass."""
+        known = {"colour": "own", "noun": "likeness"}.get(target, "mass")
+        return known if np.isfinite(self.of(UNTOUCHED, target, known)).any() else "mass"
 
     def estimate(self, cell: Cell, measure: str) -> Estimate | None:
         """Mean over scenes, or the ratio to weight 1, with its interval; None where nothing was measured."""
@@ -91,10 +95,12 @@ class Table:
     def response(self, arm: str, target: str) -> dict[str, Estimate]:
         """How scenes answer to an arm's weights from 0 to 3; only scenes that have them all. Empty where none has."""
         measure = self.strength(target)
-        areas = np.array([self.cell(Cell(arm, weight, target), measure) for weight in LADDER])
+        values = np.array([self.cell(Cell(arm, weight, target), measure) for weight in LADDER])
         scenes = [
-            response(LADDER, column, column[LADDER.index(1.0)]) if np.isfinite(column).all() else {}
-            for column in areas.T
+            response(LADDER, column, column[LADDER.index(1.0)], DEAD_BANDS[measure])
+            if np.isfinite(column).all()
+            else {}
+            for column in values.T
         ]
         names = dict.fromkeys(name for scene in scenes for name in scene)
         return {
