@@ -1,30 +1,22 @@
 """The command line. Thin: every command calls the public API, and imports it only when it runs."""
 
-import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from promptattn.errors import ConfigError, PromptAttnError, PromptAttnWarning, PromptSyntaxError
+from promptattn.console import note, out, progress, told
+from promptattn.errors import ConfigError
 
 if TYPE_CHECKING:
+    from promptattn.config import RunConfig
+    from promptattn.config.reading import Option
     from promptattn.prompt import EncoderPlan
-    from promptattn.run import Generation
+    from promptattn.run.from_config import Finished
 
-__all__ = ["app", "main"]
-
-FAILURE, USAGE = 1, 2
-
-# Read by transformers and diffusers when they are imported.
-_QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
+__all__ = ["app", "export", "generate", "main", "tokens"]
 
 app = typer.Typer(
     help="Weigh the words of a text-to-image prompt inside the attention, and see where each of them went.",
@@ -32,12 +24,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
 
 Prompt = Annotated[str, typer.Argument(help='The prompt; `(word:1.4)` weighs a word, e.g. "a (red:1.4) cat".')]
 Negative = Annotated[str | None, typer.Option("--negative", "-n", help="What to stay away from, weighted likewise.")]
-Model = Annotated[str, typer.Option("--model", "-m", help="A preset (shapes), a folder, or a hub id.")]
+Model = Annotated[str, typer.Option("--model", "-m", help="A preset (shapes, sdxl ...), a folder, or a hub id.")]
+Config = Annotated[str | None, typer.Option("--config", "-c", help="A YAML file of settings, or a preset's name.")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", "-s", help="Any setting of the config, e.g. `weighting.layers=mid_block`.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing output folder.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the libraries' own messages and full errors.")]
 
 
@@ -48,59 +43,137 @@ def _root() -> None:
 
 @app.command()
 def generate(
-    prompt: Prompt,
+    prompt: Annotated[
+        str | None,
+        typer.Argument(help='The prompt; `(word:1.4)` weighs a word, e.g. "a (red:1.4) cat". [default: the config\'s]'),
+    ] = None,
     negative: Negative = None,
-    model: Model = "shapes",
-    folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for image, maps and viewer.")] = Path("out"),
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing output folder.")] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the first image; the next ones count up.")] = 0,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps.  [default: the pipeline's]")] = None,
-    guidance: Annotated[float | None, typer.Option(help="Guidance scale.  [default: the pipeline's]")] = None,
-    height: Annotated[int | None, typer.Option(help="Height in pixels.  [default: the pipeline's]")] = None,
-    width: Annotated[int | None, typer.Option(help="Width in pixels.  [default: the pipeline's]")] = None,
-    images: Annotated[int, typer.Option(help="How many images.")] = 1,
-    where: Annotated[str, typer.Option(help="Where weights act: auto, denoiser, text or both.")] = "auto",
+    config: Config = None,
+    sets: Sets = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="A preset (shapes, sdxl ...), a folder, or a hub id.  [default: shapes]"),
+    ] = None,
+    folder: Annotated[
+        str | None, typer.Option("--out", "-o", help="Folder for image, maps and viewer.  [default: out]")
+    ] = None,
+    force: Force = False,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the first image; the next ones count up.  [default: 0]")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps.  [default: the model's]")] = None,
+    guidance: Annotated[float | None, typer.Option(help="Guidance scale.  [default: the model's]")] = None,
+    height: Annotated[int | None, typer.Option(help="Height in pixels.  [default: the model's]")] = None,
+    width: Annotated[int | None, typer.Option(help="Width in pixels.  [default: the model's]")] = None,
+    images: Annotated[int | None, typer.Option(help="How many images.  [default: 1]")] = None,
+    where: Annotated[
+        str | None, typer.Option(help="Where weights act: auto, denoiser, text or both.  [default: auto]")
+    ] = None,
     strength: Annotated[
         str | None, typer.Option(help='Exponent on weights, or "exact" for plain odds.  [default: 6]')
     ] = None,
     clip_skip: Annotated[int | None, typer.Option(help="Leave out so many last layers of the text encoder.")] = None,
-    maps: Annotated[bool, typer.Option("--maps/--no-maps", help="Record and save the maps of every word.")] = True,
+    maps: Annotated[
+        bool | None, typer.Option("--maps/--no-maps", help="Record and save the maps of every word.  [default: maps]")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.  [default: auto]")] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="auto, float32, bfloat16 or float16.  [default: the preset's, or auto]")
+    ] = None,
     verbose: Verbose = False,
 ) -> None:
     """Make an image from a weighted prompt, with a map of every word.
 
     **Example:** `promptattn generate "un gato (rojo:1.4) persigue a un ratón gris" --seed 7 --out out`
+
+    Settings come from the model's preset, then `--config`, then `--set`, then the other options.
     """
-    with _told(verbose):
-        from promptattn.export import atomic_folder
-        from promptattn.run.generate import MARKERS, check_numbers
+    options: list[Option] = [
+        ("the prompt", "prompt", prompt),
+        ("--negative", "negative_prompt", negative),
+        ("--model", "model", model),
+        ("--out", "export.folder", folder),
+        ("--force", "export.force", force or None),
+        ("--seed", "seed", seed),
+        ("--steps", "steps", steps),
+        ("--guidance", "guidance", guidance),
+        ("--height", "size.height", height),
+        ("--width", "size.width", width),
+        ("--images", "images", images),
+        ("--where", "weighting.where", where),
+        ("--strength", "weighting.strength", strength),
+        ("--clip-skip", "clip_skip", clip_skip),
+        ("--device", "device", device),
+        ("--dtype", "dtype", dtype),
+        ("--no-maps", "capture", False if maps is False else None),
+    ]
+    with told(verbose):
+        from promptattn.config import CaptureConfig, load_config
 
-        check_numbers(seed, steps, guidance, height, width, images)
-        # Opened first: a folder that cannot be written is refused before the image is made, not after.
-        with atomic_folder(folder, force=force, marker=MARKERS) as partial:
-            from promptattn.run import generate, load
+        wanted = load_config(config, sets or (), options)
+        if maps and wanted.capture is None:
+            wanted = wanted.model_copy(update={"capture": CaptureConfig()})
+        _run(wanted)
 
-            with err.status(f"Loading {model} ..."):
-                pipe = load(model)
-            with _progress() as on_step:
-                made = generate(
-                    pipe,
-                    prompt,
-                    negative,
-                    seed=seed,
-                    num_inference_steps=steps,
-                    guidance_scale=guidance,
-                    height=height,
-                    width=width,
-                    num_images_per_prompt=images,
-                    where=where,
-                    strength=_strength(strength),
-                    capture=maps,
-                    clip_skip=clip_skip,
-                    on_step=on_step,
-                )
-            made.write(partial)
-        _summary(made, folder)
+
+@app.command()
+def export(
+    source: Annotated[
+        str,
+        typer.Argument(help="An exported folder, its maps.npz or maps.safetensors, or a config (.yaml) to run first."),
+    ],
+    folder: Annotated[str, typer.Option("--out", "-o", help="Folder to write.")] = "maps",
+    force: Force = False,
+    words: Annotated[
+        list[str] | None, typer.Option(help='Only this word or phrase; `[a, 1]` is the second "a".')
+    ] = None,
+    layers: Annotated[
+        list[str] | None, typer.Option(help="Only these layers: a name, its beginning, or a glob.")
+    ] = None,
+    steps: Annotated[
+        str | None, typer.Option(help="Only these steps: `3`, `[0, 5]`, `{start: 0.0, stop: 0.4}`; needs per_step.")
+    ] = None,
+    formats: Annotated[
+        list[str] | None, typer.Option(help="overlay, gray16, sheet, npz, safetensors, viewer.  [default: all]")
+    ] = None,
+    alpha: Annotated[float | None, typer.Option(help="How opaque overlays are at their strongest.")] = None,
+    colormap: Annotated[str | None, typer.Option(help="ember, cubehelix or gray.")] = None,
+    images: Annotated[
+        list[Path] | None, typer.Option("--image", help="Picture to lay the maps over.  [default: the saved one]")
+    ] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", "-s", help="Any setting, where SOURCE is a config.")
+    ] = None,
+    verbose: Verbose = False,
+) -> None:
+    """Export saved maps once more: chosen words, layers, steps and kinds of files. Repeat an option to choose several.
+
+    **Example:** `promptattn export out --words gato --words ratón --layers "up_blocks.1.*" --formats overlay --out few`
+    """
+    with told(verbose):
+        from promptattn.config import ExportConfig, load_config, read_section
+
+        options: list[Option] = [
+            ("--out", "folder", folder),
+            ("--force", "force", force or None),
+            ("--words", "words", [_yaml(word) if word.startswith("[") else word for word in words] if words else None),
+            ("--layers", "layers", layers or None),
+            ("--steps", "steps", None if steps is None else _yaml(steps)),
+            ("--formats", "formats", formats or None),
+            ("--alpha", "alpha", alpha),
+            ("--colormap", "colormap", colormap),
+        ]
+        if Path(source).suffix in (".yaml", ".yml"):
+            if images:
+                raise ConfigError("--image is for saved maps; a config makes its own images.")
+            _run(load_config(source, sets or (), [(name, f"export.{key}", value) for name, key, value in options]))
+            return
+        if sets:
+            raise ConfigError(f"--set needs a config (.yaml) to change, and {source} is saved maps.")
+        from promptattn.run.from_config import export_saved
+
+        export_saved(source, read_section("export", ExportConfig, options), images=images or None)
+        out.print(Text(f"Wrote {folder}."))
 
 
 @app.command()
@@ -114,7 +187,7 @@ def tokens(
 
     **Example:** `promptattn tokens "un gato (rojo:1.4) persigue a un ratón gris"`
     """
-    with _told(verbose):
+    with told(verbose):
         from promptattn.prompt import plan
         from promptattn.run.load import load_tokenizers
 
@@ -126,12 +199,30 @@ def tokens(
                 if encoder.cut:
                     out.print(Text("cut off: " + " ".join(word.text for word in encoder.cut), style="bold red"))
         for diagnostic in planned.diagnostics:
-            _note(diagnostic.severity, str(diagnostic))
+            note(diagnostic.severity, str(diagnostic))
 
 
 def main() -> None:
     """Entry point of the console command."""
     app()
+
+
+def _run(config: "RunConfig") -> None:
+    from promptattn.run.from_config import run_config
+
+    with progress() as bar:
+        finished = run_config(config, on_stage=bar.stage, on_step=bar.step)
+    for one in finished:
+        _summary(one)
+
+
+def _yaml(text: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text  # which the setting then refuses, in its own terms
 
 
 def _token_table(title: str, encoder: "EncoderPlan") -> Table:
@@ -150,66 +241,22 @@ def _token_table(title: str, encoder: "EncoderPlan") -> Table:
     return table
 
 
-def _summary(made: "Generation", folder: Path) -> None:
-    if made.maps is not None:
-        first = made.maps.image(0)
-        table = Table("word", "weight", "share")
-        for word in first.words:
-            heat = first[word.text, word.occurrence]
-            table.add_row(Text(word.text), f"{word.weight:g}", f"{heat.share:.1%}")
-        out.print(Text(f"Where the words went in the image of seed {made.seed}:"))
-        out.print(table)
-        out.print(Text(f"Open {folder / 'index.html'} in a browser; hover a word to see where it went."))
-    else:
+def _summary(finished: "Finished") -> None:
+    made, folder = finished.generation, finished.folder
+    if made.maps is None:
         out.print(Text(f"Wrote {len(made.images)} image{'s' if len(made.images) > 1 else ''} to {folder}."))
-
-
-def _strength(text: str | None) -> Any:
-    if text is None or text == "exact":
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        raise ConfigError(f'--strength {text!r} must be "exact" or a positive number.') from None
-
-
-@contextmanager
-def _progress() -> Iterator[Any]:
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} steps"))
-    with Progress(*columns, TimeRemainingColumn(), console=err, transient=True) as bar:
-        task = bar.add_task("Generating", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-@contextmanager
-def _told(verbose: bool) -> Iterator[None]:
-    """Warnings as notes, and promptattn's errors as one sentence and an exit code: 2 for usage, 1 for failure."""
-    if not verbose:
-        for name, value in _QUIET.items():
-            os.environ.setdefault(name, value)
-    show = warnings.showwarning
-
-    def note(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
-        if issubclass(category, PromptAttnWarning):
-            _note("warning", str(message))
-        elif verbose:
-            show(message, category, *rest, **more)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", PromptAttnWarning)
-        warnings.showwarning = note
-        try:
-            yield
-        except PromptAttnError as error:
-            if verbose:
-                raise
-            _note("error", str(error))
-            raise typer.Exit(USAGE if isinstance(error, ConfigError | PromptSyntaxError) else FAILURE) from None
-
-
-def _note(severity: str, message: str) -> None:
-    style = {"error": "bold red", "warning": "yellow"}.get(severity, "cyan")
-    err.print(Text.assemble((f"{severity}: ", style), message), soft_wrap=True)
+        return
+    first = made.maps.image(0)
+    table = Table("word", "weight", "share")
+    for word in first.words:
+        if first.state(word) == "recorded":
+            heat = first[word]
+            table.add_row(Text(word.text), f"{word.weight:g}", f"{heat.share:.1%}")
+    out.print(Text(f"Where the words went in the image of seed {made.seed}:"))
+    out.print(table)
+    page = folder / "index.html"
+    shown = f"Open {page} in a browser; hover a word to see where it went." if page.is_file() else f"Wrote {folder}."
+    out.print(Text(shown))
 
 
 if __name__ == "__main__":

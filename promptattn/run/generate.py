@@ -1,7 +1,9 @@
 """`generate`: from a prompt to images and maps in one call."""
 
+import inspect
 import json
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -9,7 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promptattn.errors import CaptureError, ConfigError
+from promptattn.errors import CaptureError, ConfigError, PromptAttnWarning
 from promptattn.maps import HeatMaps
 from promptattn.maps.capture import Capture
 from promptattn.prompt import Prompt
@@ -133,7 +135,9 @@ def generate(
         "width": width,
         "callback_on_step_end": _progress(on_step),
     }
-    options = {**recommended(pipe), **{name: value for name, value in given.items() if value is not None}}
+    options = _applicable(
+        pipe, {**recommended(pipe), **{name: value for name, value in given.items() if value is not None}}
+    )
     with run, _memory_told():
         images = pipe(
             **run.inputs,
@@ -156,6 +160,28 @@ def generate(
     }
     maps = _maps(run, settings) if capture else None
     return Generation(list(images), maps, seed, settings)
+
+
+def _applicable(pipe: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """Those of the options that the pipeline's own call takes; says which of the others have no effect."""
+    parameters = inspect.signature(type(pipe).__call__).parameters
+    taken = {name: value for name, value in options.items() if name in parameters}
+    for name in options.keys() - taken.keys() - {"callback_on_step_end"}:
+        warnings.warn(
+            f"{type(pipe).__name__} has no {name}, so {name}={options[name]} does nothing.",
+            PromptAttnWarning,
+            stacklevel=3,
+        )
+    guidance = taken.get("guidance_scale")
+    config = getattr(getattr(pipe, "transformer", None), "config", {})
+    # A pipeline with true_cfg_scale only hands guidance_scale to the model as an input, and not every model reads it.
+    if guidance and "true_cfg_scale" in parameters and config.get("guidance_embeds") is False:
+        warnings.warn(
+            f"{type(pipe).__name__}: this model takes no guidance as input, so guidance_scale={guidance} does nothing.",
+            PromptAttnWarning,
+            stacklevel=3,
+        )
+    return taken
 
 
 def _maps(run: Any, settings: dict[str, Any]) -> HeatMaps:

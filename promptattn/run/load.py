@@ -3,55 +3,108 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from promptattn.errors import UnsupportedModelError
+from promptattn.config import preset, preset_names
+from promptattn.errors import ConfigError, UnsupportedModelError
+from promptattn.run.hub import first_line, hub_error
 
-__all__ = ["PRESETS", "Preset", "load", "load_tokenizers", "recommended"]
+if TYPE_CHECKING:
+    import torch
 
+__all__ = ["load", "load_tokenizers", "recommended"]
 
-@dataclass(frozen=True)
-class Preset:
-    """A pipeline with a name: its folder of weights in the package, and the settings that suit it."""
-
-    weights: str
-    settings: Mapping[str, Any]
-
-
-PRESETS = {"shapes": Preset("unet", {"num_inference_steps": 30, "guidance_scale": 4.0})}
-"""The pipelines that ship in the package, by name."""
+# The pipelines in the package, and their folders of weights in promptattn/shapes.
+_SHIPPED = {"shapes": "unet", "shapes-dit": "dit"}
 
 
-def load(name_or_path: str | os.PathLike[str], *, dtype: Any = None, device: Any = None) -> Any:
+def load(
+    name_or_path: str | os.PathLike[str],
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    revision: str | None = None,
+    variant: str | None = None,
+) -> Any:
     """An ordinary diffusers pipeline, ready to be called.
 
+        load("shapes")
+        load("sdxl", device="auto")
+        load("stabilityai/stable-diffusion-xl-base-1.0", dtype="float16", device="cuda", variant="fp16")
+
     Args:
-        name_or_path: a preset (`shapes`), a folder in the diffusers format, or a hub id such as
-            `stabilityai/stable-diffusion-xl-base-1.0`.
-        dtype: a torch dtype for the weights; None is float32.
-        device: where to put the pipeline; None leaves it on the CPU.
+        name_or_path: a preset (`shapes`, or another file of `configs/`), a folder in the diffusers format, or a hub id
+            such as `stabilityai/stable-diffusion-xl-base-1.0`.
+        dtype: of the weights, by name or as a torch dtype. None is what suits the preset, or else `auto`: float32 on
+            the CPU, and on a GPU bfloat16, or float16 where it has no bfloat16.
+        device: where to put the pipeline: `auto` (the GPU if there is one), `cpu`, `cuda`, `cuda:1`, `mps`, or a
+            torch device; None is the CPU.
+        revision, variant: of the model on the hub, and of its weight files (`fp16`); None is the preset's, or else
+            the main one.
 
     Raises:
         UnsupportedModelError: when there is no such model, or it is neither cached nor can be fetched.
+        ConfigError: for a dtype or device that there is not, and when the device has too little memory.
     """
-    import torch
+    from promptattn.run.device import resolve_device, resolve_dtype
 
-    source = _source(os.fspath(name_or_path))
-    pipe = _from_pretrained(source, torch.float32 if dtype is None else dtype)
+    name = os.fspath(name_or_path)
+    source, known = _source(name), preset(name)
+    place = resolve_device(device)
+    wanted = dtype or (known.dtype if known and known.dtype else "auto")
+    options = {
+        "dtype": resolve_dtype(wanted, place),
+        "revision": revision or (known.model.revision if known else None),
+        "variant": variant or (known.model.variant if known else None),
+    }
+    pipe = _from_pretrained(source, options)
     # Shown in metadata: the name that the user gave, not where the package happens to be installed.
-    pipe.register_to_config(_name_or_path=os.fspath(name_or_path))
+    pipe.register_to_config(_name_or_path=name)
     pipe.set_progress_bar_config(disable=True)
-    return pipe if device is None else pipe.to(device)
+    return _moved(pipe, place)
+
+
+def recommended(pipe: Any) -> Mapping[str, Any]:
+    """The settings that suit a pipeline loaded from a preset; empty for any other, whose own defaults then hold."""
+    known = preset(str(pipe.config.get("_name_or_path", "")))
+    if known is None:
+        return {}
+    settings = {
+        "num_inference_steps": known.steps,
+        "guidance_scale": known.guidance,
+        "height": known.size.height,
+        "width": known.size.width,
+    }
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def load_tokenizers(
+    name_or_path: str | os.PathLike[str], *, revision: str | None = None, variant: str | None = None
+) -> Any:
+    """Only a pipeline's tokenizers, as attributes of one object; all that :func:`promptattn.prompt.plan` needs."""
+    from transformers import AutoTokenizer
+
+    name = os.fspath(name_or_path)
+    source = Path(_source(name))
+    if not source.is_dir():
+        known = preset(name)
+        source = _tokenizer_files(source.as_posix(), revision or (known.model.revision if known else None))
+    names = [path.name for path in sorted(source.glob("tokenizer*")) if path.is_dir()]
+    return SimpleNamespace(**{each: AutoTokenizer.from_pretrained(source / each) for each in names})
 
 
 def _source(name: str) -> str:
-    if name in PRESETS:
+    """The folder, or the hub id, that a name stands for."""
+    if name in _SHIPPED:
         from promptattn.shapes import weights_folder
 
-        return str(weights_folder(PRESETS[name].weights))
+        return str(weights_folder(_SHIPPED[name]))
+    known = preset(name)
+    if known is not None and known.model.name != name:
+        return _source(known.model.name)
     if Path(name).is_dir():
         if not (Path(name) / "model_index.json").is_file():
             raise UnsupportedModelError(
@@ -61,25 +114,49 @@ def _source(name: str) -> str:
         return name
     if name.count("/") == 1 and not name.startswith((".", "/", "~")) and " " not in name:
         return name
+    close = get_close_matches(name, preset_names(), n=1)
     raise UnsupportedModelError(
-        f"there is no model {name!r}: it is neither a preset ({', '.join(PRESETS)}), nor an existing folder, nor a hub"
-        " id of the form owner/name."
+        f"there is no model {name!r}: it is neither a preset ({', '.join(preset_names())}), nor an existing folder, nor"
+        f" a hub id of the form owner/name{f'; did you mean {close[0]}?' if close else '.'}"
     )
 
 
-def _from_pretrained(source: str, dtype: Any) -> Any:
+def _from_pretrained(source: str, options: Mapping[str, Any]) -> Any:
     from diffusers import DiffusionPipeline
 
+    local = Path(source).is_dir()
     try:
-        with nullcontext() if not Path(source).is_dir() else _without_bars():
-            return DiffusionPipeline.from_pretrained(source, dtype=dtype)
-    except (OSError, ValueError, ConnectionError, RuntimeError) as error:
-        if Path(source).is_dir():
-            raise UnsupportedModelError(f"the pipeline in {source} cannot be loaded: {_first_line(error)}") from error
-        raise UnsupportedModelError(
-            f"the model {source} is not in the local cache and could not be fetched from the hub"
-            f" ({_first_line(error)}); check the name and the network, or give a folder"
-            " or the preset 'shapes', which needs neither."
+        with _without_bars() if local else nullcontext():
+            return DiffusionPipeline.from_pretrained(source, **options)
+    # Whatever a model's files or a network can make of it: torch, safetensors, tokenizers and the HTTP library each
+    # raise errors of their own. The whole story is in __cause__.
+    except Exception as error:
+        if local:
+            raise UnsupportedModelError(f"the pipeline in {source} cannot be loaded: {first_line(error)}.") from error
+        raise hub_error(source, options["revision"], error) from error
+
+
+def _tokenizer_files(model: str, revision: str | None) -> Path:
+    """Fetch a model's tokenizers and nothing of its gigabytes of weights."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(model, revision=revision, allow_patterns=["tokenizer*/*", "model_index.json"]))
+    except Exception as error:
+        raise hub_error(model, revision, error) from error
+
+
+def _moved(pipe: Any, device: "torch.device") -> Any:
+    import torch
+
+    if device.type == "cpu":  # where it is loaded
+        return pipe
+    try:
+        return pipe.to(device)
+    except torch.OutOfMemoryError as error:
+        raise ConfigError(
+            f"{device} has too little memory for this model in {str(pipe.dtype).removeprefix('torch.')}; choose a"
+            " smaller number format (dtype: bfloat16), a smaller model, or device: cpu."
         ) from error
 
 
@@ -99,25 +176,3 @@ def _without_bars() -> Iterator[None]:
     finally:
         for logger in loggers:
             logger.enable_progress_bar()
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return text[0].rstrip(".") if text else type(error).__name__
-
-
-def recommended(pipe: Any) -> Mapping[str, Any]:
-    """The settings that suit a pipeline loaded from a preset; empty for any other, whose own defaults then hold."""
-    preset = PRESETS.get(str(pipe.config.get("_name_or_path", "")))
-    return {} if preset is None else preset.settings
-
-
-def load_tokenizers(name_or_path: str | os.PathLike[str]) -> Any:
-    """Only a pipeline's tokenizers, as attributes of one object; all that :func:`promptattn.prompt.plan` needs."""
-    source = Path(_source(os.fspath(name_or_path)))
-    if not source.is_dir():
-        return load(name_or_path)
-    from transformers import AutoTokenizer
-
-    names = [path.name for path in sorted(source.glob("tokenizer*")) if path.is_dir()]
-    return SimpleNamespace(**{name: AutoTokenizer.from_pretrained(source / name) for name in names})

@@ -105,12 +105,12 @@ def test_a_folder_that_cannot_be_made_is_refused_before_the_image_is_made(run, t
 
 
 def test_an_unsupported_pipeline_is_refused_by_name(run, tmp_path, monkeypatch):
-    import promptattn.run
+    import promptattn.run.from_config
 
     class Other:
         vae_scale_factor = 8
 
-    monkeypatch.setattr(promptattn.run, "load", lambda name: Other())
+    monkeypatch.setattr(promptattn.run.from_config, "load", lambda name, **options: Other())
     result = run("generate", "a cat", "--out", str(tmp_path / "o"))
     assert result.exit_code == 1
     assert "Other is not a text-to-image pipeline" in " ".join(result.output.split())

@@ -1,0 +1,78 @@
+"""What the commands show: notes, errors and progress, in one place for the command line and the scripts."""
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from promptattn.errors import ConfigError, PromptAttnError, PromptAttnWarning, PromptSyntaxError
+
+__all__ = ["FAILURE", "USAGE", "err", "note", "out", "progress", "told"]
+
+FAILURE, USAGE = 1, 2
+
+# Read by transformers and diffusers when they are imported.
+_QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+class _Bar:
+    """A progress bar that is told of stages and steps."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._task = bar.add_task("", total=None, count="")
+
+    def stage(self, name: str) -> None:
+        self._bar.update(self._task, description=f"{name} ...")
+
+    def step(self, done: int, total: int) -> None:
+        self._bar.update(self._task, completed=done, total=total, count=f"{done}/{total} steps")
+
+
+@contextmanager
+def progress() -> Iterator[_Bar]:
+    """A progress bar on stderr that is gone afterwards."""
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[count]}"))
+    with Progress(*columns, TimeRemainingColumn(), console=err, transient=True) as bar:
+        yield _Bar(bar)
+
+
+@contextmanager
+def told(verbose: bool) -> Iterator[None]:
+    """Warnings as notes, and promptattn's errors as one sentence and an exit code: 2 for usage, 1 for failure."""
+    if not verbose:
+        for name, value in _QUIET.items():
+            os.environ.setdefault(name, value)
+    show = warnings.showwarning
+
+    def noted(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+        if issubclass(category, PromptAttnWarning):
+            note("warning", str(message))
+        elif verbose:
+            show(message, category, *rest, **more)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", PromptAttnWarning)
+        warnings.showwarning = noted
+        try:
+            yield
+        except PromptAttnError as error:
+            if verbose:
+                raise
+            note("error", str(error))
+            raise typer.Exit(USAGE if isinstance(error, ConfigError | PromptSyntaxError) else FAILURE) from None
+
+
+def note(severity: str, message: str) -> None:
+    """One note on stderr: an `error`, a `warning`, or anything else as information."""
+    style = {"error": "bold red", "warning": "yellow"}.get(severity, "cyan")
+    err.print(Text.assemble((f"{severity}: ", style), message), soft_wrap=True)

@@ -1,0 +1,208 @@
+"""From a config to a finished folder, and from a saved folder to another export of it."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from promptattn.config import DTYPES, ExportConfig, RunConfig, SizeConfig
+from promptattn.errors import ConfigError, ExportError
+from promptattn.export import atomic_folder, select, write
+from promptattn.export import load as load_maps
+from promptattn.maps import HeatMaps
+from promptattn.prompt import parse
+from promptattn.run.generate import MARKERS, Generation, generate
+from promptattn.run.load import load
+from promptattn.run.schedulers import check_scheduler, set_scheduler
+
+__all__ = ["CONFIG_FILE", "Finished", "export_saved", "run_config"]
+
+CONFIG_FILE = "promptattn.yaml"
+"""The config that makes a folder again, written into it."""
+
+_MARKERS = (*MARKERS, CONFIG_FILE)
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """One run that was written: where to, and what it made."""
+
+    folder: Path
+    generation: Generation
+
+
+def run_config(
+    config: RunConfig,
+    *,
+    on_stage: Callable[[str], None] = lambda stage: None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> list[Finished]:
+    """Do what a config says: load, generate, and write `config.export.folder`, whole or not at all.
+
+    One seed is written to the folder itself, several to `seed_7`, `seed_8` ... in it. The folder also gets
+    `promptattn.yaml`: the config, with what it left to the preset or the pipeline filled in.
+
+    Args:
+        config: see :func:`promptattn.config.load_config`.
+        on_stage: called with what begins now, such as `Loading sdxl`.
+        on_step: called with (steps done, steps in all) after each step.
+
+    Raises:
+        ConfigError: when there is no prompt, and for settings that the model cannot take.
+        ExportError: when the folder exists or cannot be written; asked before anything is loaded.
+        PromptAttnError: whatever :func:`promptattn.load` and :func:`promptattn.generate` raise.
+    """
+    prompts = _prompts(config)
+    export = config.export
+    # Opened first: a folder that cannot be written is refused before the image is made, not after.
+    with atomic_folder(export.folder, force=export.force, marker=_MARKERS) as partial:
+        if config.scheduler is not None:
+            check_scheduler(config.scheduler.name)
+        on_stage(f"Loading {config.model.name}")
+        pipe = _pipeline(config)
+        finished: list[Finished] = []
+        for number, seed in enumerate(config.seed):
+            on_stage("Generating" if len(config.seed) == 1 else f"Generating seed {seed}")
+            made = _generate(pipe, config, prompts, seed, _overall(on_step, number, len(config.seed)))
+            inside = "" if len(config.seed) == 1 else f"seed_{seed}"
+            (partial / inside).mkdir(exist_ok=True)
+            on_stage("Writing")
+            _write(made, partial / inside, export)
+            finished.append(Finished(Path(export.folder) / inside, made))
+        text = _filled_in(config, pipe, finished[0].generation).to_yaml()
+        # A lone surrogate, which a prompt may hold, has no UTF-8; YAML's own escape stands for it.
+        (partial / CONFIG_FILE).write_text(text, encoding="utf-8", errors="backslashreplace")
+    return finished
+
+
+def export_saved(source: str | PathLike[str], export: ExportConfig, *, images: list[Path] | None = None) -> Path:
+    """Export the maps of a saved run once more: other words, layers, steps or kinds of files; returns the folder.
+
+    Args:
+        source: a folder that `generate` or `save` wrote, or its `maps.npz` or `maps.safetensors`. A folder of several
+            seeds is exported seed by seed.
+        export: what to write, and where.
+        images: pictures to lay the maps over, in place of those that lie beside them.
+
+    Raises:
+        ExportError: when there are no maps at `source`, or the folder exists or cannot be written.
+        CaptureError, ConfigError: for words, steps or layers that were not recorded.
+    """
+    source = Path(source).expanduser()
+    saved = {part.name if part != source else "": _saved(part, images) for part in _parts(source)}
+    with atomic_folder(export.folder, force=export.force, marker=_MARKERS) as partial:
+        for name, (maps, pictures) in saved.items():
+            (partial / name).mkdir(exist_ok=True)
+            _write_maps(maps, pictures, partial / name, export)
+        if (source / CONFIG_FILE).is_file():
+            shutil.copyfile(source / CONFIG_FILE, partial / CONFIG_FILE)
+    return Path(export.folder)
+
+
+def _prompts(config: RunConfig) -> list[str]:
+    if config.prompt is None:
+        raise ConfigError("there is no prompt: give one on the command line, or as 'prompt' in the config.")
+    for text in (*config.prompt, *(config.negative_prompt or ())):
+        parse(text, config.syntax)  # what cannot be read is refused before a model is loaded
+    return config.prompt
+
+
+def _pipeline(config: RunConfig) -> Any:
+    model = config.model
+    pipe = load(model.name, dtype=config.dtype, device=config.device, revision=model.revision, variant=model.variant)
+    if config.scheduler is not None:
+        set_scheduler(pipe, config.scheduler.name, config.scheduler.options)
+    return pipe
+
+
+def _generate(
+    pipe: Any, config: RunConfig, prompts: list[str], seed: int, on_step: Callable[[int, int], None] | None
+) -> Generation:
+    negatives = config.negative_prompt
+    return generate(
+        pipe,
+        prompts[0] if len(prompts) == 1 else prompts,
+        negatives[0] if negatives and len(negatives) == 1 else negatives,
+        seed=seed,
+        num_inference_steps=config.steps,
+        guidance_scale=config.guidance,
+        height=config.size.height,
+        width=config.size.width,
+        num_images_per_prompt=config.images,
+        syntax=config.syntax,
+        where=config.weighting.where,
+        strength=config.weighting.strength,
+        layers=config.weighting.layers,
+        weight_steps=config.weighting.steps,
+        capture=False if config.capture is None else config.capture.capture(),
+        clip_skip=config.clip_skip,
+        on_step=on_step,
+    )
+
+
+def _overall(on_step: Callable[[int, int], None] | None, run: int, runs: int) -> Callable[[int, int], None] | None:
+    """Steps of one run among several, counted over all of them."""
+    if on_step is None:
+        return None
+    return lambda done, total: on_step(run * total + done, runs * total)
+
+
+def _filled_in(config: RunConfig, pipe: Any, made: Generation) -> RunConfig:
+    dtype = str(pipe.dtype).removeprefix("torch.")
+    found = {
+        "dtype": dtype if dtype in DTYPES else config.dtype,
+        "steps": made.settings.get("num_inference_steps", config.steps),
+        "guidance": made.settings.get("guidance_scale", config.guidance),
+        "size": SizeConfig(height=made.images[0].height, width=made.images[0].width),
+        # Making it again is no consent to replacing it.
+        "export": config.export.model_copy(update={"force": False}),
+    }
+    return config.model_copy(update=found)
+
+
+def _write(made: Generation, folder: Path, export: ExportConfig) -> None:
+    if made.maps is None:
+        made.write(folder)
+    else:
+        _write_maps(made.maps, made.images, folder, export)
+
+
+def _write_maps(maps: HeatMaps, images: list[Image.Image] | None, folder: Path, export: ExportConfig) -> None:
+    write(
+        select(maps, words=export.words, layers=export.layers, steps=export.steps),
+        folder,
+        image=images,
+        alpha=export.alpha,
+        colormap=export.colormap,
+        formats=export.formats,
+    )
+
+
+def _parts(source: Path) -> list[Path]:
+    """The folder itself, or the folders of its seeds."""
+    seeds = sorted(path.parent for path in source.glob("seed_*/maps.json")) if source.is_dir() else []
+    return seeds if seeds and not (source / "maps.json").is_file() else [source]
+
+
+def _saved(source: Path, images: list[Path] | None) -> tuple[HeatMaps, list[Image.Image] | None]:
+    maps = load_maps(source)
+    files = images if images is not None else list(_beside(source if source.is_dir() else source.parent, len(maps)))
+    pictures = [_picture(file) for file in files if images is not None or file.is_file()]
+    return maps, pictures or None
+
+
+def _beside(folder: Path, count: int) -> Iterator[Path]:
+    for index in range(count):
+        yield folder / "image.png" if count == 1 else folder / f"image_{index}" / "image.png"
+
+
+def _picture(file: Path) -> Image.Image:
+    try:
+        with Image.open(file) as opened:
+            return opened.convert("RGB")  # read now: the export may replace the folder that it lies in
+    except OSError as error:
+        raise ExportError(f"the image '{file}' cannot be read: {error.strerror or error}.") from error
