@@ -1,6 +1,6 @@
 """What is wrong with a config, in the user's terms: one error that lists every problem with its place."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -93,14 +93,16 @@ def _within(place: Place, data: Any) -> Place:
     """`place` without the steps that lead into values which the config wrote without a list round them."""
     kept: list[str | int] = []
     for part in place:
-        if isinstance(data, Mapping):
-            data = data.get(part)
-        elif isinstance(part, int) and isinstance(data, Sequence) and not isinstance(data, str):
-            data = data[part] if part < len(data) else None
-        else:
+        inside = part < len(data) if isinstance(data, list) and isinstance(part, int) else part in _keys_of(data)
+        if not inside:
             break
+        data = data[part]
         kept.append(part)
     return tuple(kept)
+
+
+def _keys_of(data: Any) -> Collection[Any]:
+    return data if isinstance(data, Mapping) else ()
 
 
 def _told(detail: ErrorDetails, place: Place, root: type[Section]) -> str:

@@ -51,7 +51,12 @@ def _layers(maps: HeatMaps, layers: Sequence[str] | str) -> HeatMaps:
         raise CaptureError(
             f"layers={layers!r} selects no layer that looks at words. Recorded: {', '.join(maps.layers)}."
         )
-    return replace(maps, records=records, patches=tuple(patch for patch in maps.patches if patch.name in kept))
+    return replace(
+        maps,
+        records=records,
+        sources=tuple(record for record in maps.sources if record.name in kept),
+        patches=tuple(patch for patch in maps.patches if patch.name in kept),
+    )
 
 
 def _steps(maps: HeatMaps, steps: Steps) -> HeatMaps:
@@ -67,7 +72,8 @@ def _steps(maps: HeatMaps, steps: Steps) -> HeatMaps:
     if not chosen:
         raise CaptureError(f"steps={steps!r} selects none of the recorded steps: {', '.join(map(str, numbers))}.")
     records = tuple(_mean_of_steps(record, chosen) for record in maps.records)
-    return replace(maps, records=records, patches=())
+    sources = tuple(_mean_of_steps(record, chosen) for record in maps.sources)
+    return replace(maps, records=records, sources=sources, patches=())
 
 
 def _mean_of_steps(layer: LayerMaps, chosen: Sequence[int]) -> LayerMaps:
@@ -84,21 +90,21 @@ def _words(maps: HeatMaps, words: Sequence[str | tuple[str, int]]) -> HeatMaps:
     kept = _columns(maps.prompts, words)
     wide = max(map(len, kept))
     picked = _picker(maps.prompt_index, kept, wide)
-    records = []
-    for layer in maps.records:
-        records.append(
-            replace(
-                layer,
-                mass=picked(layer.mass),
-                per_step=None if layer.per_step is None else np.stack([picked(step) for step in layer.per_step]),
-                per_head=None if layer.per_head is None else picked(layer.per_head),
-            )
+
+    def narrowed(layer: LayerMaps) -> LayerMaps:
+        return replace(
+            layer,
+            mass=picked(layer.mass),
+            per_step=None if layer.per_step is None else np.stack([picked(step) for step in layer.per_step]),
+            per_head=None if layer.per_head is None else picked(layer.per_head),
         )
+
     prompts = tuple(
         replace(prompt, columns=tuple(prompt.columns[index] for index in columns))
         for prompt, columns in zip(maps.prompts, kept, strict=True)
     )
-    return replace(maps, prompts=prompts, records=tuple(records))
+    records, sources = (tuple(map(narrowed, layers)) for layers in (maps.records, maps.sources))
+    return replace(maps, prompts=prompts, records=records, sources=sources)
 
 
 def _columns(prompts: Sequence[PromptInfo], words: Sequence[str | tuple[str, int]]) -> list[list[int]]:
@@ -110,11 +116,18 @@ def _columns(prompts: Sequence[PromptInfo], words: Sequence[str | tuple[str, int
         found = False
         for prompt, wanted in zip(prompts, chosen, strict=True):
             try:
-                tokens = {token for each in find(prompt.words, phrase, occurrence) for token in each.tokens}
+                indices = [each.index for each in find(prompt.words, phrase, occurrence)]
             except CaptureError as error:
                 missing = missing or error
                 continue
-            columns = {index for index, column in enumerate(prompt.columns) if column.token in tokens}
+            # A word has copies where several text encoders have rows of their own.
+            tokens = {
+                (reading.encoder, token)
+                for reading in prompt.readings
+                for index in indices
+                for token in reading.words[index].tokens
+            }
+            columns = {index for index, column in enumerate(prompt.columns) if (column.encoder, column.token) in tokens}
             found |= bool(columns)
             wanted |= columns
         if not found:

@@ -74,8 +74,7 @@ def run_config(
             _write(made, partial / inside, export)
             finished.append(Finished(Path(export.folder) / inside, made))
         text = _filled_in(config, pipe, finished[0].generation).to_yaml()
-        # A lone surrogate, which a prompt may hold, has no UTF-8; YAML's own escape stands for it.
-        (partial / CONFIG_FILE).write_text(text, encoding="utf-8", errors="backslashreplace")
+        (partial / CONFIG_FILE).write_text(text, encoding="utf-8")
     return finished
 
 
