@@ -23,9 +23,10 @@ from promptattn.core.dot import LuongAttention, dot_product_attention
 from promptattn.core.explain import Explanation
 from promptattn.core.multihead import MultiHeadAttention
 from promptattn.core.sparse import LocalWindow, Strided, sparse_attention
-from promptattn.core.weights import KeyWeights
+from promptattn.core.weights import SAFE_FLOOR, KeyWeights
 
 __all__ = [
+    "SAFE_FLOOR",
     "AdditiveAttention",
     "AttentionResult",
     "Columns",

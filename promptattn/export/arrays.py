@@ -1,8 +1,9 @@
 """Maps as arrays on disk: `maps.npz` and `maps.safetensors`, each whole by itself, and `maps.json` for reading by eye.
 
 All three carry the same versioned description; both array files hold the same arrays, float32 and exact. Names:
-`attention/<layer>` `[image, height, width, column]`, with `/per_step` and `/per_head` where kept; `patch/<i>/<layer>`;
-`text/<i>/<encoder>` `[layer, query_token, key_token]`. Newer versions only add to the description.
+`attention/<layer>` `[image, height, width, column]`, with `/per_step` and `/per_head` where kept; `looking/<layer>`
+likewise for where the words look; `patch/<i>/<layer>`; `text/<i>/<encoder>` `[layer, query_token, key_token]`. Newer
+versions only add to the description.
 """
 
 import json
@@ -20,7 +21,7 @@ from safetensors.numpy import save
 
 from promptattn import __version__
 from promptattn.errors import ExportError
-from promptattn.maps import ColumnInfo, HeatMaps, LayerMaps, PatchMaps, PromptInfo, TextAttention
+from promptattn.maps import ColumnInfo, HeatMaps, LayerMaps, PatchMaps, PromptInfo, Reading, TextAttention
 from promptattn.prompt import Token, Word
 
 __all__ = ["FORMAT", "VERSION", "describe", "load", "write_arrays"]
@@ -43,7 +44,9 @@ def describe(maps: HeatMaps) -> dict[str, Any]:
         "rule": maps.rule,
         "prompt_index": list(maps.prompt_index),
         "prompts": [_describe_prompt(prompt) for prompt in maps.prompts],
-        "layers": [_describe_layer(layer) for layer in maps.records],
+        "averaged": maps.averaged,
+        "layers": [_describe_layer(layer, "attention") for layer in maps.records],
+        "sources": [_describe_layer(layer, "looking") for layer in maps.sources],
         "patches": [
             {
                 "array": f"patch/{i}/{patch.name}",
@@ -58,6 +61,7 @@ def describe(maps: HeatMaps) -> dict[str, Any]:
                 "array": f"text/{i}/{text.encoder}",
                 "encoder": text.encoder,
                 "prompt": text.prompt,
+                "image": text.image,
                 "columns": [asdict(column) for column in text.columns],
             }
             for i, text in enumerate(maps.text_attention)
@@ -79,12 +83,14 @@ def _describe_prompt(prompt: PromptInfo) -> dict[str, Any]:
         "words": [asdict(word) for word in prompt.words],
         "columns": [asdict(column) for column in prompt.columns],
         "cut": list(prompt.cut),
+        "encoder": prompt.encoder,
+        "others": [asdict(reading) for reading in prompt.others],
     }
 
 
-def _describe_layer(layer: LayerMaps) -> dict[str, Any]:
+def _describe_layer(layer: LayerMaps, kind: str) -> dict[str, Any]:
     return {
-        "array": f"attention/{layer.name}",
+        "array": f"{kind}/{layer.name}",
         "name": layer.name,
         "grid": list(layer.grid),
         "per_step": layer.per_step is not None,
@@ -96,12 +102,13 @@ def _describe_layer(layer: LayerMaps) -> dict[str, Any]:
 
 def _arrays(maps: HeatMaps) -> Arrays:
     arrays: Arrays = {}
-    for layer in maps.records:
-        arrays[f"attention/{layer.name}"] = layer.mass
-        if layer.per_step is not None:
-            arrays[f"attention/{layer.name}/per_step"] = layer.per_step
-        if layer.per_head is not None:
-            arrays[f"attention/{layer.name}/per_head"] = layer.per_head
+    for kind, layers in (("attention", maps.records), ("looking", maps.sources)):
+        for layer in layers:
+            arrays[f"{kind}/{layer.name}"] = layer.mass
+            if layer.per_step is not None:
+                arrays[f"{kind}/{layer.name}/per_step"] = layer.per_step
+            if layer.per_head is not None:
+                arrays[f"{kind}/{layer.name}/per_head"] = layer.per_head
     arrays |= {f"patch/{i}/{patch.name}": patch.mass for i, patch in enumerate(maps.patches)}
     arrays |= {f"text/{i}/{text.encoder}": text.mass for i, text in enumerate(maps.text_attention)}
     return arrays
@@ -162,6 +169,8 @@ def _build(description: dict[str, Any], arrays: Arrays) -> HeatMaps:
         records=tuple(_build_layer(layer, arrays) for layer in description["layers"]),
         image_size=_pair(description["image_size"]),
         prompt_index=tuple(description["prompt_index"]),
+        sources=tuple(_build_layer(layer, arrays) for layer in description.get("sources", ())),
+        averaged=description.get("averaged", False),
         patches=tuple(
             PatchMaps(patch["name"], _pair(patch["grid"]), _pair(patch["patch"]), arrays[patch["array"]])
             for patch in description["patches"]
@@ -172,6 +181,7 @@ def _build(description: dict[str, Any], arrays: Arrays) -> HeatMaps:
                 tuple(_known(ColumnInfo, column) for column in text["columns"]),
                 arrays[text["array"]],
                 text["prompt"],
+                text.get("image"),
             )
             for text in description["text_attention"]
         ),
@@ -181,12 +191,24 @@ def _build(description: dict[str, Any], arrays: Arrays) -> HeatMaps:
 
 
 def _build_prompt(prompt: dict[str, Any]) -> PromptInfo:
+    first, *others = [_build_reading(reading) for reading in (prompt, *prompt.get("others", ()))]
     return PromptInfo(
         text=prompt["text"],
-        tokens=tuple(_known(Token, token) for token in prompt["tokens"]),
-        words=tuple(_known(Word, {**word, "tokens": tuple(word["tokens"])}) for word in prompt["words"]),
+        tokens=first.tokens,
+        words=first.words,
         columns=tuple(_known(ColumnInfo, column) for column in prompt["columns"]),
-        cut=tuple(prompt["cut"]),
+        cut=first.cut,
+        encoder=first.encoder,
+        others=tuple(others),
+    )
+
+
+def _build_reading(reading: dict[str, Any]) -> Reading:
+    return Reading(
+        encoder=reading.get("encoder", ""),
+        tokens=tuple(_known(Token, token) for token in reading["tokens"]),
+        words=tuple(_known(Word, {**word, "tokens": tuple(word["tokens"])}) for word in reading["words"]),
+        cut=tuple(reading["cut"]),
     )
 
 

@@ -6,7 +6,7 @@ from promptattn.maps.combination import RULES, Rule, layer_shares
 from promptattn.maps.heatmap import HeatMap
 from promptattn.maps.heatmaps import HeatMaps
 from promptattn.maps.paint import own_scale
-from promptattn.maps.records import ColumnInfo, LayerMaps, PatchMaps, PromptInfo, TextAttention
+from promptattn.maps.records import ColumnInfo, LayerMaps, PatchMaps, PromptInfo, Reading, TextAttention
 from promptattn.maps.resize import combine, resize
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "LayerMaps",
     "PatchMaps",
     "PromptInfo",
+    "Reading",
     "Rule",
     "TextAttention",
     "colorize",

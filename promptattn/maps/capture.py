@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from promptattn.errors import ConfigError
 from promptattn.selection import Steps, check_steps
 
-__all__ = ["RELATIONS", "Capture"]
+__all__ = ["RELATIONS", "Capture", "Relation"]
 
-RELATIONS = ("image->text", "text->text", "image->image")
+Relation = Literal["image->text", "text->text", "text->image", "image->image"]
+RELATIONS: tuple[Relation, ...] = ("image->text", "text->text", "text->image", "image->image")
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class Capture:
             every token of the prompt, start, end, and one sum for padding.
         patches: places of the image, as (row, column) shares of its height and width in [0, 1); each gives a map of
             how much every other place attends to it in the denoiser's self-attention.
-        relations: `image->text` (the denoiser's cross-attention), `text->text` (word to word, in the text encoder).
+        relations: `image->text`: where each word is looked at, in the denoiser. `text->text`: word to word, in the
+            text encoders and in joint attention. `text->image`: where each word itself looks, in joint attention.
             `image->image` is recorded for `patches`.
         steps: the denoising steps to record (see :data:`promptattn.selection.Steps`); None records all.
         layers: names or globs of the denoiser's attention layers; None records all.

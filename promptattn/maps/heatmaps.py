@@ -51,8 +51,12 @@ class HeatMaps:
     """For each image, which of `prompts` it was made from."""
     patches: tuple[PatchMaps, ...] = ()
     """Image self-attention to picked patches, one entry per layer and patch."""
+    sources: tuple[LayerMaps, ...] = ()
+    """What each layer recorded of where the words themselves look, in joint attention (`text->image`)."""
     text_attention: tuple[TextAttention, ...] = ()
-    """Self-attention inside the text encoders, one entry per encoder and prompt."""
+    """Attention between words: in the text encoders one entry per encoder and prompt, in joint attention per image."""
+    averaged: bool = False
+    """Whether a word's map is the mean of its tokens' maps, as for where words look, and not their sum."""
     meta: Mapping[str, Any] = field(default_factory=dict)
     """What else is known of the run (model, seed, settings, versions); values that JSON can hold."""
     rule: Rule = "coherence"
@@ -60,13 +64,13 @@ class HeatMaps:
 
     def __post_init__(self) -> None:
         count = len(self.prompt_index)
-        recorded = [(layer.name, len(layer.mass)) for layer in self.records]
+        recorded = [(layer.name, len(layer.mass)) for layer in (*self.records, *self.sources)]
         recorded += [(patch.name, len(patch.mass)) for patch in self.patches]
         for name, images in recorded:
             if images != count:
                 raise CaptureError(f"Layer {name} recorded {images} images, but the run had {count}.")
         wide = max((len(prompt.columns) for prompt in self.prompts), default=0)
-        for layer in self.records:
+        for layer in (*self.records, *self.sources):
             if layer.mass.shape[-1] < wide:
                 raise CaptureError(f"Layer {layer.name} recorded {layer.mass.shape[-1]} columns of {wide}.")
 
@@ -91,8 +95,13 @@ class HeatMaps:
             prompts=(self.prompts[prompt],),
             prompt_index=(0,),
             records=tuple(_pick_image(layer, index) for layer in self.records),
+            sources=tuple(_pick_image(layer, index) for layer in self.sources),
             patches=tuple(replace(patch, mass=patch.mass[index : index + 1]) for patch in self.patches),
-            text_attention=tuple(replace(text, prompt=0) for text in self.text_attention if text.prompt == prompt),
+            text_attention=tuple(
+                replace(text, prompt=0, image=None if text.image is None else 0)
+                for text in self.text_attention
+                if text.prompt == prompt and text.image in (None, index)
+            ),
         )
 
     @property
@@ -106,7 +115,37 @@ class HeatMaps:
         if not chosen:
             raise CaptureError(f"No recorded layer matches {pattern!r}. Recorded: {', '.join(self.layers) or 'none'}.")
         patches = tuple(patch for patch in self.patches if fnmatchcase(patch.name, pattern))
-        return replace(self, records=chosen, patches=patches)
+        sources = tuple(record for record in self.sources if fnmatchcase(record.name, pattern))
+        return replace(self, records=chosen, patches=patches, sources=sources)
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """The text encoders whose tokens the denoiser sees, each in rows of its own."""
+        return tuple(reading.encoder for reading in self.prompts[0].readings) if self.prompts else ()
+
+    def encoder(self, name: str) -> "HeatMaps":
+        """The maps of one text encoder's copies of the words (`text_encoder_3`): its tokens, and its part of each word.
+
+        Of itself a word's map is the sum of its copies in all encoders.
+        """
+        if name not in self.encoders:
+            raise CaptureError(
+                f"There is no text encoder {name!r} in these maps. There is: {', '.join(self.encoders)}."
+            )
+        return replace(self, prompts=tuple(_read_by(prompt, name) for prompt in self.prompts))
+
+    def looking(self) -> "HeatMaps":
+        """Where the words themselves look, in joint attention: `maps.looking()["cat"]` is the share of its own attention
+        that "cat" gives to each place of the image, a mean over its tokens; over all places together at most 1.
+
+        Raises `CaptureError` unless `Capture(relations=...)` held `text->image`.
+        """
+        if not self.sources:
+            raise CaptureError(
+                "Where words themselves look was not recorded; it needs joint attention (Stable Diffusion 3, Flux) and"
+                ' Capture(relations=["image->text", "text->image"]).'
+            )
+        return replace(self, records=self.sources, sources=(), patches=(), averaged=True)
 
     def combine(self, rule: Rule) -> "HeatMaps":
         """The same maps with layers combined by another rule; `HeatMap.array` and pictures follow it.
@@ -155,7 +194,7 @@ class HeatMaps:
 
     def _recast(self, mass: Any) -> "HeatMaps":
         records = tuple(replace(layer, mass=mass(layer), per_step=None, per_head=None) for layer in self.records)
-        return replace(self, records=records, patches=())
+        return replace(self, records=records, patches=(), sources=())
 
     # Asking for a map. These need a single image.
 
@@ -200,9 +239,9 @@ class HeatMaps:
         """
         words = self._words_of(key)
         label = " ".join(word.text for word in words)
-        columns = [column for word in words for column in self._columns_of(word.text, word.tokens)]
+        columns = [column for word in words for column in self._columns_of(word)]
         for word in words:
-            if word.index in self.prompt.cut:
+            if all(word.index in reading.cut for reading in self.prompt.readings):
                 warnings.warn(
                     f"{word.text!r} was cut in part: its map is that of the tokens which the text encoder reads.",
                     PromptAttnWarning,
@@ -212,13 +251,13 @@ class HeatMaps:
         return self._sum(label, columns, weights.pop() if len(weights) == 1 else None)
 
     def token(self, index: int) -> HeatMap:
-        """The map of one token, by its index in `tokens`."""
+        """The map of one token of the first text encoder, by its index in `tokens`; see `encoder` for others."""
         if not 0 <= index < len(self.tokens):
             raise CaptureError(
                 f"There is no token {index}: the prompt has {_count(len(self.tokens), 'token')}, from 0."
             )
         token = self.tokens[index]
-        return self._sum(token.text, self._columns_of(token.text, [index]), token.weight)
+        return self._sum(token.text, self._columns_of(token), token.weight)
 
     def special(self, kind: ColumnKind) -> HeatMap:
         """The map of the `"start"` or `"end"` markers or the `"padding"`, summed over the encoder's windows."""
@@ -249,7 +288,7 @@ class HeatMaps:
             )
         height, width = self.image_size
         y, x = min(int(row * height), height - 1), min(int(column * width), width - 1)
-        kept = [word for word in self.words if not word.is_punctuation and self.state(word.tokens) == "recorded"]
+        kept = [word for word in self.words if not word.is_punctuation and self.state(word) == "recorded"]
         found = [(word, float(self[word].resized(self.image_size)[y, x])) for word in kept]
         return sorted(found, key=lambda pair: -pair[1])
 
@@ -273,11 +312,12 @@ class HeatMaps:
                 return text.between(*tokens)
         raise CaptureError(f"The text encoder did not read {query!r} and {key!r} together, so neither saw the other.")
 
-    def state(self, tokens: Sequence[int]) -> State:
-        """Whether tokens (say `word.tokens`) have a map, and if not why: `recorded`, `cut`, `left out`."""
-        if not tokens:
-            return "cut"
-        return "recorded" if {column.token for column in self.columns}.issuperset(tokens) else "left out"
+    def state(self, what: Word | Token) -> State:
+        """Whether a word or token has a map, and if not why: `recorded`, `cut`, `left out`."""
+        if self._places_of(what):
+            return "recorded"
+        read = isinstance(what, Token) or any(reading.words[what.index].tokens for reading in self.prompt.readings)
+        return "left out" if read else "cut"
 
     # How a question becomes columns.
 
@@ -296,18 +336,30 @@ class HeatMaps:
             "Tokens are under maps.token(i) and images under maps.image(i)."
         )
 
-    def _columns_of(self, label: str, tokens: Sequence[int]) -> list[int]:
-        state = self.state(tokens)
-        if state != "recorded":
-            raise CaptureError(f"{label!r} has no map: {_WHY[state]}.")
-        at = {column.token: i for i, column in enumerate(self.columns) if column.kind == "token"}
-        return [at[index] for index in tokens]
+    def _columns_of(self, what: Word | Token) -> list[int]:
+        if columns := self._places_of(what):
+            return columns
+        raise CaptureError(f"{what.text!r} has no map: {_WHY[self.state(what)]}.")
+
+    def _places_of(self, what: Word | Token) -> list[int]:
+        """The columns of a token, or of all copies of a word; empty where one of a copy's tokens was not kept."""
+        first, *others = self.prompt.readings
+        if isinstance(what, Token):
+            keys = [(first.encoder, what.index)]
+        else:
+            copies = [(first.encoder, what), *((each.encoder, each.words[what.index]) for each in others)]
+            keys = [(encoder, token) for encoder, copy in copies for token in copy.tokens]
+        at = {
+            (column.encoder, column.token): index for index, column in enumerate(self.columns) if column.kind == "token"
+        }
+        return [at[key] for key in keys] if all(key in at for key in keys) else []
 
     def _sum(self, label: str, columns: Sequence[int], weight: float | None) -> HeatMap:
         self._single()
         if not self.records:
             raise CaptureError("No layer was recorded, so there are no maps; was the pipeline run inside attend(...)?")
-        layers = {layer.name: _sum_of(layer.mass[0], columns) for layer in self.records}
+        count = len(columns) if self.averaged else 1
+        layers = {layer.name: _sum_of(layer.mass[0], columns) / np.float32(count) for layer in self.records}
         return HeatMap(label, self.image_size, layers, weight, self.shares)
 
     # Files.
@@ -332,6 +384,12 @@ class HeatMaps:
         from promptattn.export import load
 
         return load(path)
+
+
+def _read_by(prompt: PromptInfo, encoder: str) -> PromptInfo:
+    """The prompt as one of its encoders reads it; columns of other encoders keep their place, but nobody asks them."""
+    reading = next(each for each in prompt.readings if each.encoder == encoder)
+    return replace(prompt, tokens=reading.tokens, words=reading.words, cut=reading.cut, encoder=encoder, others=())
 
 
 def _pick_image(layer: LayerMaps, index: int) -> LayerMaps:

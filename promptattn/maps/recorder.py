@@ -1,15 +1,16 @@
 """Accumulators on the device: running sums of attention columns, one small buffer per layer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 
 from promptattn.core import Columns
+from promptattn.maps.capture import Relation
+from promptattn.places import Grid, Places
 
-__all__ = ["LayerTap", "PatchTap", "Recorder"]
-
-Grid = tuple[int, int]
+__all__ = ["Recorder", "Watched"]
 
 
 @dataclass
@@ -35,7 +36,7 @@ _ALL = -1
 
 
 class Recorder:
-    """Collects one kind of columns from many layers; memory does not grow with steps or heads unless they stay apart.
+    """Collects one relation from many layers; memory does not grow with steps or heads unless they stay apart.
 
     Args:
         heads: the heads to average over, or None for all.
@@ -59,26 +60,43 @@ class Recorder:
         """Forget everything, at the start of another image."""
         self.layers.clear()
 
-    def words(
-        self, name: str, *, step: int, grids: dict[int, Grid], groups: torch.Tensor, columns: int, rows: slice
-    ) -> "LayerTap":
-        """What a cross-attention layer is to record in one denoiser call; see :class:`LayerTap`."""
-        return LayerTap(self, name, step, grids, groups, columns, rows)
-
-    def places(
+    def watch(
         self,
         name: str,
+        relation: Relation,
+        watched: "Watched",
+        places: Callable[[int], Places | None],
         *,
         step: int,
-        grids: dict[int, Grid],
-        patches: Sequence[tuple[float, float]],
         rows: slice,
-        device: torch.device,
-    ) -> "PatchTap":
-        """What a self-attention layer is to record in one denoiser call; see :class:`PatchTap`."""
-        return PatchTap(self, name, step, grids, patches, rows, device)
+    ) -> Callable[[int], Columns | None]:
+        """What a layer is to record in one denoiser call: asked with the call's number of queries, the columns to keep.
 
-    def tap(self, name: str, grid: Grid, step: int, shape: tuple[int, int, int], device: torch.device) -> torch.Tensor:
+        places: from the number of queries to where text and image stand, or None where they cannot be told.
+        rows: the batch rows that hold the images.
+        """
+
+        def columns(queries: int) -> Columns | None:
+            found = places(queries)
+            if found is None:
+                return None
+            selection = _SELECT[relation](watched, found)
+            return Columns(
+                index=selection.keys,
+                groups=selection.groups,
+                n_groups=None if selection.groups is None else watched.columns,
+                heads=self.heads,
+                reduce="mean" if self.per_head is None else "none",
+                batch_rows=rows,
+                query_rows=selection.queries,
+                into=self._buffer(name, found.grid, step, (rows.stop - rows.start, *selection.shape), watched.device),
+            )
+
+        return columns
+
+    def _buffer(
+        self, name: str, grid: Grid, step: int, shape: tuple[int, int, int], device: torch.device
+    ) -> torch.Tensor:
         """The buffer that the core adds to in place during this call of this layer.
 
         Float32 of the given shape `[image, query, column]`, or with `per_head` `[image, head, query, column]`.
@@ -120,62 +138,77 @@ def _over_heads(mass: torch.Tensor) -> torch.Tensor:
     return mass.mean(dim=1) if mass.ndim == 4 else mass
 
 
-@dataclass
-class LayerTap:
-    """What one cross-attention layer records in one denoiser call; asked by the layer's site with its query count.
+@dataclass(frozen=True)
+class Watched:
+    """What of a batch is watched, on the denoiser's device.
 
     Attributes:
-        groups: int64 `[image, key]`: the column that each text row is summed into, -1 for none.
-        rows: the batch rows that hold the images.
+        groups: int64 `[image, text row]`: the column that each row of the text is summed into, -1 for none.
+        columns: the number of columns.
+        text_rows: int64 `[query]`: the rows of the text whose own attention is watched.
+        patches: places of the image as (row, column) shares of its height and width.
     """
 
-    recorder: Recorder
-    name: str
-    step: int
-    grids: dict[int, Grid]
     groups: torch.Tensor
     columns: int
-    rows: slice
+    text_rows: torch.Tensor
+    patches: Sequence[tuple[float, float]] = ()
 
-    def __call__(self, queries: int) -> Columns | None:
-        grid = self.grids.get(queries)
-        if grid is None:
-            return None
-        images, keys = self.groups.shape
-        device = self.groups.device
-        return Columns(
-            index=torch.arange(keys, device=device),
-            groups=self.groups,
-            n_groups=self.columns,
-            heads=self.recorder.heads,
-            reduce="mean" if self.recorder.per_head is None else "none",
-            batch_rows=self.rows,
-            into=self.recorder.tap(self.name, grid, self.step, (images, queries, self.columns), device),
-        )
+    @property
+    def device(self) -> torch.device:
+        return self.groups.device
 
 
-@dataclass
-class PatchTap:
-    """What one self-attention layer records: how much every place attends to each picked patch of the image."""
+class _Selection(NamedTuple):
+    """queries: whose attention; keys: to what; groups: summed how; shape: (queries, columns) of what is kept."""
 
-    recorder: Recorder
-    name: str
-    step: int
-    grids: dict[int, Grid]
-    patches: Sequence[tuple[float, float]]
-    rows: slice
-    device: torch.device
+    queries: slice | torch.Tensor | None
+    keys: torch.Tensor
+    groups: torch.Tensor | None
+    shape: tuple[int, int]
 
-    def __call__(self, queries: int) -> Columns | None:
-        grid = self.grids.get(queries)
-        if grid is None:
-            return None
-        height, width = grid
-        places = [int(row * height) * width + int(column * width) for row, column in self.patches]
-        shape = (self.rows.stop - self.rows.start, queries, len(places))
-        return Columns(
-            index=torch.tensor(places, device=self.device),
-            heads=self.recorder.heads,
-            batch_rows=self.rows,
-            into=self.recorder.tap(self.name, grid, self.step, shape, self.device),
-        )
+
+def _image_to_text(watched: Watched, places: Places) -> _Selection:
+    keys = _rows(_text(places), watched.device)
+    return _Selection(places.image, keys, watched.groups, (_length(places.image), watched.columns))
+
+
+def _image_to_image(watched: Watched, places: Places) -> _Selection:
+    height, width = places.grid
+    picked = [int(row * height) * width + int(column * width) for row, column in watched.patches]
+    keys = torch.tensor(picked, device=watched.device) + places.image.start
+    return _Selection(places.image, keys, None, (_length(places.image), len(picked)))
+
+
+def _text_to_image(watched: Watched, places: Places) -> _Selection:
+    queries = watched.text_rows + _text(places).start
+    return _Selection(
+        queries, _rows(places.image, watched.device), None, (len(watched.text_rows), _length(places.image))
+    )
+
+
+def _text_to_text(watched: Watched, places: Places) -> _Selection:
+    text = _text(places)
+    keys = _rows(text, watched.device)
+    return _Selection(watched.text_rows + text.start, keys, watched.groups, (len(watched.text_rows), watched.columns))
+
+
+_SELECT: dict[Relation, Callable[[Watched, Places], _Selection]] = {
+    "image->text": _image_to_text,
+    "image->image": _image_to_image,
+    "text->image": _text_to_image,
+    "text->text": _text_to_text,
+}
+
+
+def _text(places: Places) -> slice:
+    assert places.text is not None
+    return places.text
+
+
+def _length(rows: slice) -> int:
+    return int(rows.stop - rows.start)
+
+
+def _rows(rows: slice, device: torch.device) -> torch.Tensor:
+    return torch.arange(rows.start, rows.stop, device=device)

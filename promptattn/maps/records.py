@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from promptattn.errors import CaptureError
 from promptattn.prompt import Token, Word
 
-__all__ = ["ColumnInfo", "ColumnKind", "LayerMaps", "PatchMaps", "PromptInfo", "TextAttention"]
+__all__ = ["ColumnInfo", "ColumnKind", "LayerMaps", "PatchMaps", "PromptInfo", "Reading", "TextAttention"]
 
 ColumnKind = Literal["start", "token", "end", "padding"]
 Array = NDArray[np.float32]
@@ -30,11 +30,27 @@ class ColumnInfo:
     """Index into the prompt's tokens, for `kind == "token"`."""
     chunk: int = 0
     """Which window of the text encoder it belongs to, counted from 0."""
+    encoder: str = ""
+    """The text encoder that read it (`text_encoder_2`), or "" where no encoder did: rows of zeros, hand-made maps."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a further text encoder reads a prompt; its words are those of the prompt, one by one."""
+
+    encoder: str
+    tokens: tuple[Token, ...]
+    words: tuple[Word, ...]
+    cut: tuple[int, ...] = ()
+    """Indices of the words that this encoder does not take, or not whole."""
 
 
 @dataclass(frozen=True)
 class PromptInfo:
-    """One prompt of the batch: its text, its tokens and words (see `promptattn.prompt`), and what each column is."""
+    """One prompt of the batch: its text, its tokens and words (see `promptattn.prompt`), and what each column is.
+
+    Tokens, words and what is cut are as the first text encoder has them whose tokens the denoiser sees.
+    """
 
     text: str
     tokens: tuple[Token, ...]
@@ -42,6 +58,15 @@ class PromptInfo:
     columns: tuple[ColumnInfo, ...]
     cut: tuple[int, ...] = ()
     """Indices of the words that do not fit into the text encoder, or not whole."""
+    encoder: str = ""
+    """The name of that text encoder."""
+    others: tuple[Reading, ...] = ()
+    """Further encoders whose tokens the denoiser sees in rows of their own; a word's map is the sum of its copies."""
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """How each encoder reads the prompt, the first one first."""
+        return (Reading(self.encoder, self.tokens, self.words, self.cut), *self.others)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +131,7 @@ class PatchMaps:
 
 @dataclass(frozen=True, eq=False)
 class TextAttention:
-    """Self-attention of a text encoder over one prompt: how much each of its tokens attends to each other one."""
+    """How much each token of one prompt attends to each other one, in a text encoder or in joint attention."""
 
     encoder: str
     columns: tuple[ColumnInfo, ...]
@@ -115,6 +140,8 @@ class TextAttention:
     """`[layer, query_token, key_token]`, mean over heads, summing to 1 over keys where every key is kept."""
     prompt: int = 0
     """Index of the prompt it belongs to."""
+    image: int | None = None
+    """Index of the image it belongs to, in joint attention; a text encoder reads a prompt before there is any."""
 
     def __post_init__(self) -> None:
         count = len(self.columns)

@@ -1,15 +1,18 @@
 """A full dict of processors for users who install them themselves, without `attend`."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from promptattn.core import Columns, KeyWeights
+from promptattn.core import KeyWeights
 from promptattn.errors import ConfigError
+from promptattn.maps.recorder import Recorder, Watched
+from promptattn.places import Grid
 from promptattn.processors.derive import derive
 from promptattn.processors.install import attention_layers
-from promptattn.processors.layouts import Grid, layout_of
+from promptattn.processors.layouts import layout_of
 
 if TYPE_CHECKING:
     from promptattn.prompt import TokenPlan
@@ -17,16 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["processors_for"]
 
 
-class _Recorder(Protocol):
-    def words(
-        self, name: str, *, step: int, grids: dict[int, Grid], groups: torch.Tensor, columns: int, rows: slice
-    ) -> Callable[[int], Columns | None]: ...
-
-
 def processors_for(
     denoiser: torch.nn.Module,
     plan: "TokenPlan",
-    recorder: _Recorder | None = None,
+    recorder: Recorder | None = None,
     *,
     size: Grid | None = None,
     guidance: bool = True,
@@ -55,7 +52,7 @@ def processors_for(
     """
     if recorder is not None and size is None:
         raise ConfigError("processors_for() with a recorder needs size=(height, width) of the latents.")
-    layout = layout_of(denoiser)
+    layout, layers = layout_of(denoiser), attention_layers(denoiser)
     positive = torch.tensor([[odds(w) for chunk in plan.encoders[0].chunks for w in chunk.weights]])
     negative = torch.tensor([[odds(w) for chunk in plan.negative[0].chunks for w in chunk.weights]])
     blocks = [negative, positive] if guidance else [positive]
@@ -67,18 +64,20 @@ def processors_for(
     rows = slice(start, start + images_per_prompt)
     keys = weights.shape[1]
     key_weights = KeyWeights(index, weights[:, index]) if len(index) else None
-    grids = {} if size is None else {height * width: (height, width) for height, width in layout.grids(size)}
+    call = layout.call(denoiser, torch.empty(len(weights), keys, 0), size or (1, 1))
     groups = torch.arange(keys).expand(images_per_prompt, keys)
+    watched = Watched(groups, keys, text_rows=torch.arange(0))
 
     processors: dict[str, Any] = {}
-    for name, layer in attention_layers(denoiser).items():
-        processors[f"{name}.processor"] = stock = layer.processor
-        if not getattr(layer, "is_cross_attention", False):
+    for name, kind in layout.layers(denoiser).items():
+        processors[f"{name}.processor"] = stock = layers[name].processor
+        if kind == "image":
             continue
         processor: Any = derive(type(stock)).standing_for(stock, name)
-        processor.site.keys = keys
+        processor.site.keys = call.keys(kind)
         processor.site.key_weights = key_weights
         if recorder is not None:
-            processor.site.columns = recorder.words(name, step=0, grids=grids, groups=groups, columns=keys, rows=rows)
+            places = partial(call.places, kind)
+            processor.site.columns = recorder.watch(name, "image->text", watched, places, step=0, rows=rows)
         processors[f"{name}.processor"] = processor
     return processors

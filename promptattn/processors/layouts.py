@@ -1,17 +1,22 @@
 """Where text and image sit in each denoiser: one short declarative entry per class."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from torch.utils.weak import WeakIdKeyDictionary
 
 from promptattn.errors import UnsupportedModelError
+from promptattn.places import Grid, Places
+from promptattn.processors.install import attention_layers
 
-__all__ = ["LAYOUTS", "DenoiserCall", "Layout", "layout_of"]
+__all__ = ["LAYOUTS", "DenoiserCall", "LayerKind", "Layout", "layout_of"]
 
-Grid = tuple[int, int]
+LayerKind = Literal["cross", "joint", "image"]
+"""What a layer attends to: `cross`: image queries, text keys; `joint`: text and image are queries and keys together;
+`image`: image queries and image keys."""
 
 
 @dataclass(frozen=True)
@@ -19,18 +24,27 @@ class Layout:
     """How one denoiser class takes its text and its image.
 
     Attributes:
+        size: from the arguments of a forward call, by name, to (height, width) of its latents in latent pixels.
+        grids: from that size and the denoiser's config to every grid (height, width) that an attention layer may see,
+            the finest first.
+        kind: from a layer's module to its kind.
         text: name of the forward argument that holds the text embeddings, `[batch, token, channel]`.
-        sample: name of the forward argument that holds the latents, `[batch, channel, height, width]`.
+        sample: name of the forward argument that holds the latents.
         timestep: name of the forward argument that holds the timestep.
-        grids: from the latents' (height, width) to every grid that an attention layer may see.
+        text_first: whether the text's rows stand before the image's in joint attention.
         negative_first: whether guidance puts the rows of the negative prompt before those of the prompt.
+        repeats_text: whether the pipelines repeat text embeddings that they are given `num_images_per_prompt` times.
     """
 
-    text: str
-    sample: str
-    timestep: str
-    grids: Callable[[Grid], list[Grid]]
+    size: Callable[[Mapping[str, Any]], Grid]
+    grids: Callable[[Grid, Any], list[Grid]]
+    kind: Callable[[torch.nn.Module], LayerKind]
+    text: str = "encoder_hidden_states"
+    sample: str = "hidden_states"
+    timestep: str = "timestep"
+    text_first: bool = True
     negative_first: bool = True
+    repeats_text: bool = False
 
     def read(self, denoiser: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "DenoiserCall":
         """The arguments of one forward call, wherever they stood."""
@@ -41,28 +55,119 @@ class Layout:
                 f"{type(denoiser).__name__} was called without {self.text!r} or {self.sample!r} as tensors, so text"
                 " rows and image grid cannot be told."
             )
+        return self.call(
+            denoiser,
+            text,
+            self.size(bound),
+            timestep=bound.get(self.timestep),
+            image_rows=int(sample.shape[1]) if sample.ndim == 3 else None,
+        )
+
+    def call(
+        self,
+        denoiser: torch.nn.Module,
+        text: torch.Tensor,
+        size: Grid,
+        *,
+        timestep: Any = None,
+        image_rows: int | None = None,
+    ) -> "DenoiserCall":
+        """A call of `denoiser` with latents of this size; joint attention has an image row for each place, unless said."""
+        grids = self.grids(size, denoiser.config)
+        height, width = grids[0]
         return DenoiserCall(
             text=text,
-            size=(int(sample.shape[-2]), int(sample.shape[-1])),
-            timestep=bound.get(self.timestep),
-            grids={
-                height * width: (height, width) for height, width in self.grids((sample.shape[-2], sample.shape[-1]))
-            },
+            size=size,
+            timestep=timestep,
+            grids={height * width: (height, width) for height, width in grids},
+            image_rows=height * width if image_rows is None else image_rows,
+            text_first=self.text_first,
         )
+
+    def layers(self, denoiser: torch.nn.Module) -> dict[str, LayerKind]:
+        """The kind of every attention layer, by name, in the order in which the modules stand."""
+        return {name: self.kind(layer) for name, layer in attention_layers(denoiser).items()}
 
 
 @dataclass(frozen=True)
 class DenoiserCall:
-    """One forward call of a denoiser. `size` is (height, width) of its latents; `timestep` is as it was given; `grids`
-    maps a number of image tokens to the (height, width) it stands for."""
+    """One forward call of a denoiser.
+
+    Attributes:
+        text: the text embeddings, `[batch, token, channel]`.
+        size: (height, width) of the latents in latent pixels.
+        timestep: as it was given.
+        grids: from a number of image rows to the (height, width) it stands for; the first is the finest.
+        image_rows: the number of image rows in joint attention; more than the grid has where reference images follow.
+        text_first: whether the text's rows stand first in joint attention.
+    """
 
     text: torch.Tensor
     size: Grid
     timestep: Any
     grids: dict[int, Grid]
+    image_rows: int
+    text_first: bool
+
+    def keys(self, kind: LayerKind) -> int | None:
+        """The number of keys of a layer that sees text, by which its attention call is told from an adapter's."""
+        tokens = int(self.text.shape[1])
+        return {"cross": tokens, "joint": tokens + self.image_rows, "image": None}[kind]
+
+    def places(self, kind: LayerKind, queries: int) -> Places | None:
+        """Where text and image stand in an attention call with so many queries; None where its image has no known grid.
+
+        In joint attention image rows beyond the grid (a reference image behind the one that is made) are left out.
+        """
+        tokens = int(self.text.shape[1])
+        if kind != "joint":
+            grid = self.grids.get(queries)
+            return grid and Places(grid, slice(0, queries), slice(0, tokens) if kind == "cross" else None)
+        if queries != tokens + self.image_rows:
+            return None
+        grid = next(iter(self.grids.values()))
+        start = tokens if self.text_first else 0
+        text = slice(0, tokens) if self.text_first else slice(self.image_rows, queries)
+        return Places(grid, slice(start, start + grid[0] * grid[1]), text)
 
 
-def _halvings(size: Grid) -> list[Grid]:
+def _size_of_sample(arguments: Mapping[str, Any]) -> Grid:
+    height, width = arguments["sample"].shape[-2:]
+    return int(height), int(width)
+
+
+def _size_of_latents(arguments: Mapping[str, Any]) -> Grid:
+    height, width = arguments["hidden_states"].shape[-2:]
+    return int(height), int(width)
+
+
+def _size_of_positions(arguments: Mapping[str, Any]) -> Grid:
+    """From the position (image, row, column) of every row of latents that are packed two by two.
+
+    Rows of image 0 are those of the picture that is made; others are reference pictures.
+    """
+    ids = arguments["img_ids"]
+    # One tensor serves all steps, and reading it waits for the device.
+    if ids not in _known_positions:
+        _known_positions[ids] = _grid_of(ids[0] if ids.ndim == 3 else ids)
+    height, width = _known_positions[ids]
+    return 2 * height, 2 * width
+
+
+_known_positions: MutableMapping[torch.Tensor, Grid] = WeakIdKeyDictionary()
+
+
+def _grid_of(ids: torch.Tensor) -> Grid:
+    own = ids[ids[:, 0] == 0]
+    height, width = (own[:, 1:3].amax(dim=0) + 1).int().tolist() if len(own) else (0, 0)
+    if height * width != len(own) or not len(own):
+        raise UnsupportedModelError(
+            f"the denoiser was given {len(own)} positions for a grid of {height} x {width}, so its rows cannot be placed."
+        )
+    return height, width
+
+
+def _halvings(size: Grid, config: Any) -> list[Grid]:
     """The grids of a UNet's levels: each downsampling convolution (stride 2, padding 1) gives the half, rounded up."""
     grids = [size]
     while max(grids[-1]) > 1:
@@ -71,10 +176,29 @@ def _halvings(size: Grid) -> list[Grid]:
     return grids
 
 
+def _patches(size: Grid, config: Any) -> list[Grid]:
+    """The one grid of a transformer that cuts its latents into square patches."""
+    return [(size[0] // config.patch_size, size[1] // config.patch_size)]
+
+
+def _packed(size: Grid, config: Any) -> list[Grid]:
+    """The one grid of a transformer whose pipelines pack latents two by two."""
+    return [(size[0] // 2, size[1] // 2)]
+
+
+def _unet_kind(layer: torch.nn.Module) -> LayerKind:
+    return "cross" if getattr(layer, "is_cross_attention", False) else "image"
+
+
+def _sd3_kind(layer: torch.nn.Module) -> LayerKind:
+    """The second attention of Stable Diffusion 3.5's dual blocks is among image rows alone."""
+    return "image" if getattr(layer, "added_kv_proj_dim", None) is None else "joint"
+
+
 LAYOUTS: dict[str, Layout] = {
-    "UNet2DConditionModel": Layout(
-        text="encoder_hidden_states", sample="sample", timestep="timestep", grids=_halvings, negative_first=True
-    ),
+    "UNet2DConditionModel": Layout(_size_of_sample, _halvings, _unet_kind, sample="sample", repeats_text=True),
+    "SD3Transformer2DModel": Layout(_size_of_latents, _patches, _sd3_kind, text_first=False),
+    "FluxTransformer2DModel": Layout(_size_of_positions, _packed, lambda layer: "joint"),
 }
 
 

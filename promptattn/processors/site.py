@@ -1,12 +1,14 @@
 """One attention layer of a denoiser, as the run sees it: what to weigh and what to read off in the next call."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
 from promptattn.core import Columns, KeyWeights, attention
 
-__all__ = ["Site"]
+__all__ = ["Site", "Watching"]
+
+Watching = Columns | Callable[[int], Columns | None]
 
 
 class Site:
@@ -15,7 +17,8 @@ class Site:
     Attributes:
         key_weights: weights for the layer's keys, or None to leave them alone.
         columns: what to record, or None. Either a :class:`Columns`, or a function from the number of query rows
-            to one (the recorder allocates a layer's buffer when it first learns its size). It is asked on every call.
+            to one (the recorder allocates a layer's buffer when it first learns its size), or a list of such. Functions
+            are asked on every call.
         keys: the number of keys that the two above speak about, or None for any. An attention call with another
             number of keys inside the same processor (IP-Adapter's image tokens) passes through untouched.
     """
@@ -23,7 +26,7 @@ class Site:
     def __init__(self, name: str = "") -> None:
         self.name = name
         self.key_weights: KeyWeights | None = None
-        self.columns: Columns | Callable[[int], Columns | None] | None = None
+        self.columns: Watching | Sequence[Watching] | None = None
         self.keys: int | None = None
 
     @property
@@ -49,7 +52,9 @@ class Site:
         enable_gqa: bool,
     ) -> torch.Tensor:
         """Attention through the core. query, key, value and the output: `[batch, head, sequence, head_dim]`."""
-        columns = self.columns(query.shape[-2]) if callable(self.columns) else self.columns
+        wanted = self.columns if isinstance(self.columns, Sequence) else [self.columns]
+        asked = [each(query.shape[-2]) if callable(each) else each for each in wanted]
+        columns = [each for each in asked if each is not None]
         return attention(
             query,
             key,
@@ -59,7 +64,7 @@ class Site:
             scale=scale,
             enable_gqa=enable_gqa,
             key_weights=self.key_weights,
-            capture=columns,
+            capture=columns or None,
             dropout_p=dropout_p,
         ).output
 

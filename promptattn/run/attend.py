@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import torch
 
@@ -15,10 +15,11 @@ from promptattn.maps.capture import Capture
 from promptattn.processors.layouts import Layout, layout_of
 from promptattn.processors.rows import Kind
 from promptattn.prompt import EncoderPlan, Prompt, TokenPlan, parse, plan
-from promptattn.run import columns as columns_of
 from promptattn.run.collect import collect
-from promptattn.run.denoiser import DenoiserWatch, Target
+from promptattn.run.columns import TextColumns, check_words, text_columns, text_weights
+from promptattn.run.denoiser import DenoiserWatch, Rows, Target
 from promptattn.run.encoding import Encoded, encode, zeros_like
+from promptattn.run.segments import Segment
 from promptattn.selection import Steps, check_steps
 from promptattn.weighting import Strength, Weighting
 
@@ -28,6 +29,8 @@ PromptLike = str | Prompt
 
 _REFUSED = {
     "StableDiffusionPanoramaPipeline": "it denoises overlapping crops, so no map would show the whole image",
+    "StableDiffusion3PAGPipeline": "its perturbed rows go through joint attention in a batch of another size",
+    "StableDiffusion3PAGImg2ImgPipeline": "its perturbed rows go through joint attention in a batch of another size",
 }
 
 
@@ -42,9 +45,11 @@ def attend(
     strength: Strength = None,
     layers: Sequence[str] | str | None = None,
     steps: Steps = None,
+    rows: Rows = "image",
     capture: Capture | bool = True,
     clip_skip: int | None = None,
     num_images_per_prompt: int | None = None,
+    max_sequence_length: int | None = None,
 ) -> "AttentionRun":
     """Weigh the words of a prompt inside a pipeline's attention, and record where each of them went.
 
@@ -57,16 +62,20 @@ def attend(
     pipeline's to the bit.
 
     Args:
-        pipe: a diffusers pipeline of the Stable Diffusion 1, 2 or XL kind.
+        pipe: a diffusers pipeline of the Stable Diffusion 1, 2, XL or 3 kind, or of Flux.1.
         prompt: a prompt in `syntax`, parsed or not, or a list of them for a batch.
         negative_prompt: likewise, weighted on its own rows; one for all prompts, or as many as there are prompts.
         weighting: how weights act. `attention` is the only method yet.
         where, strength: in which attention weights act and how strongly; see :class:`promptattn.weighting.Weighting`.
         layers: the denoiser's layers in which weights act, by name, beginning of a name, or glob; None is all.
         steps: the denoising steps in which weights act; None is all.
+        rows: whose attention to the weighted words changes, in joint attention: the `image`'s, or that of `all` rows.
+            With `all` the words' own attention to each other changes too, and a negative weight also flips what a word
+            takes from itself.
         capture: True for every word, False for nothing, or a :class:`promptattn.maps.Capture`.
         clip_skip: how many of the text encoder's last layers to leave out, as in diffusers (A1111's number less 1).
-        num_images_per_prompt: handed on to the pipeline in `run.inputs`.
+        num_images_per_prompt: images of each prompt; `run.inputs` sees to it.
+        max_sequence_length: rows of text of a T5 encoder, as in the pipeline's own `__call__`, whose default it takes.
 
     Raises:
         PromptSyntaxError, ConfigError: for a prompt or an option that cannot be read, before anything is touched.
@@ -75,6 +84,8 @@ def attend(
     if weighting != "attention":
         raise ConfigError(f"weighting={weighting!r} is not a method that exists; the only one yet is 'attention'.")
     check_steps(steps, "steps")
+    if rows not in get_args(Rows):
+        raise ConfigError(f"rows={rows!r} is none of {', '.join(get_args(Rows))}.")
     if num_images_per_prompt is not None and num_images_per_prompt < 1:
         raise ConfigError(f"num_images_per_prompt={num_images_per_prompt} must be at least 1.")
     prompts = [_parsed(each, syntax) for each in _listed(prompt)]
@@ -88,8 +99,10 @@ def attend(
         layers=layers,
         steps=steps,
         capture=capture if isinstance(capture, Capture) else Capture() if capture else None,
+        rows=rows,
         clip_skip=clip_skip,
         num_images_per_prompt=num_images_per_prompt,
+        max_sequence_length=max_sequence_length,
     )
 
 
@@ -111,8 +124,10 @@ class AttentionRun:
         layers: Sequence[str] | str | None,
         steps: Steps,
         capture: Capture | None,
+        rows: Rows,
         clip_skip: int | None,
         num_images_per_prompt: int | None,
+        max_sequence_length: int | None,
     ) -> None:
         self._pipe = pipe
         self._denoiser, self._layout = _served(pipe)
@@ -120,34 +135,41 @@ class AttentionRun:
         self._layers = layers
         self._steps = steps
         self._capture = capture
+        self._rows: Rows = rows
         self._clip_skip = clip_skip
+        self._text_length = max_sequence_length
         self._images_per_prompt = num_images_per_prompt
         self._watch: DenoiserWatch | None = None
         self._maps: tuple[int, HeatMaps] | None = None
-        self._texts: tuple[Encoded, Encoded] | None = None
+        self._texts: tuple[Encoded, Encoded | None] | None = None
+        self._columns: TextColumns | None = None
         self._inputs: dict[str, Any] = {}
         self.plans: tuple[TokenPlan, ...] = tuple(
-            plan(pipe, prompt, negative) for prompt, negative in zip(prompts, negatives, strict=True)
+            plan(pipe, prompt, negative, max_sequence_length=max_sequence_length)
+            for prompt, negative in zip(prompts, negatives, strict=True)
         )
+        check_words(self.plans, capture)
         self._without_negative = all(negative is None for negative in negatives)
         # Rows of one batch are equally long, so every prompt, negative or not, gets the chunks of the longest.
         self._chunks = max(len(encoder.chunks) for each in self.plans for encoder in (*each.encoders, *each.negative))
-        self._groups, self._columns = columns_of.columns(self.plans, self._chunks, capture)
 
     def __enter__(self) -> Self:
         if self._watch is not None:
             raise ConfigError("this run is already entered; make a second one with attend() for a nested use.")
         self._report()
         positive, negative = self._encode()
-        self._texts = positive, negative
+        columns = text_columns(self.plans, positive.segments, self._chunks, self._capture)
+        self._texts, self._columns = (positive, negative), columns
         self._inputs = self._pipeline_inputs(positive, negative)
         target = Target(
             positive=positive.embeds,
-            negative=negative.embeds,
-            odds=self._odds(),
-            groups=self._groups,
-            columns=max(len(each) for each in self._columns),
+            negative=None if negative is None else negative.embeds,
+            odds=self._odds(positive.segments),
+            groups=columns.groups,
+            columns=columns.count,
+            text_rows=columns.text_rows,
             images_per_prompt=self._images_per_prompt,
+            rows=self._rows,
         )
         self._watch = DenoiserWatch(
             self._pipe,
@@ -182,8 +204,8 @@ class AttentionRun:
         Raises:
             CaptureError: when nothing was recorded; says why.
         """
-        watch, texts = self._watch, self._texts
-        if watch is None or texts is None:
+        watch, texts, columns = self._watch, self._texts, self._columns
+        if watch is None or texts is None or columns is None:
             raise CaptureError("there are no maps yet: enter the run with attend(...) as run, and call the pipeline.")
         if self._capture is None:
             raise CaptureError("there are no maps: this run was made with capture=False.")
@@ -195,7 +217,7 @@ class AttentionRun:
                 " steps to capture reached?"
             )
         if self._maps is None or self._maps[0] != watch.recognised:
-            maps = collect(watch, texts[0].maps, self.plans, self._columns, self._pipe, self._meta())
+            maps = collect(watch, texts[0], self.plans, columns, self._pipe, self._meta())
             self._maps = watch.recognised, maps
         return self._maps[1]
 
@@ -207,44 +229,61 @@ class AttentionRun:
             for diagnostic in each.diagnostics:
                 warnings.warn(str(diagnostic), PromptAttnWarning, stacklevel=3)
 
-    def _encode(self) -> tuple[Encoded, Encoded]:
+    def _encode(self) -> tuple[Encoded, Encoded | None]:
         positive = [tuple(encoder.padded(self._chunks) for encoder in each.encoders) for each in self.plans]
         negative = [tuple(encoder.padded(self._chunks) for encoder in each.negative) for each in self.plans]
         odds = self._weighting.in_text_encoder
         record = self._capture is not None and "text->text" in self._capture.relations
-        encoded = encode(self._pipe, positive, odds=odds, clip_skip=self._clip_skip, record=record)
+        options: dict[str, Any] = dict(odds=odds, max_sequence_length=self._text_length)
+        encoded = encode(self._pipe, positive, clip_skip=self._clip_skip, record=record, **options)
+        if not self._takes_negative():
+            return encoded, None
         if self._without_negative and self._pipe.config.get("force_zeros_for_empty_prompt", False):
             return encoded, zeros_like(encoded)
         # The stock pipelines leave clip_skip out of the negative prompt.
-        return encoded, encode(self._pipe, negative, odds=odds)
+        return encoded, encode(self._pipe, negative, **options)
 
-    def _pipeline_inputs(self, positive: Encoded, negative: Encoded) -> dict[str, Any]:
-        inputs: dict[str, Any] = {"prompt_embeds": positive.embeds, "negative_prompt_embeds": negative.embeds}
+    def _takes_negative(self) -> bool:
+        """Whether the pipeline is to be given a negative prompt, the empty one if there is none.
+
+        Flux is guided by a number that it was trained with, and takes a negative prompt only where a user wants one.
+        """
+        takes = inspect.signature(self._pipe.__call__).parameters
+        if "negative_prompt_embeds" not in takes:
+            if not self._without_negative:
+                raise ConfigError(f"{type(self._pipe).__name__} takes no negative prompt; leave it out.")
+            return False
+        return not (self._without_negative and "true_cfg_scale" in takes)
+
+    def _pipeline_inputs(self, positive: Encoded, negative: Encoded | None) -> dict[str, Any]:
+        inputs: dict[str, Any] = {"prompt_embeds": positive.embeds}
         if positive.pooled is not None:
-            inputs |= {"pooled_prompt_embeds": positive.pooled, "negative_pooled_prompt_embeds": negative.pooled}
-        if self._images_per_prompt is not None:
-            inputs["num_images_per_prompt"] = self._images_per_prompt
-        return inputs
+            inputs["pooled_prompt_embeds"] = positive.pooled
+        if negative is not None:
+            inputs["negative_prompt_embeds"] = negative.embeds
+            if negative.pooled is not None:
+                inputs["negative_pooled_prompt_embeds"] = negative.pooled
+        if self._images_per_prompt is None:
+            return inputs
+        if self._layout.repeats_text:
+            return {**inputs, "num_images_per_prompt": self._images_per_prompt}
+        return {name: embeds.repeat_interleave(self._images_per_prompt, dim=0) for name, embeds in inputs.items()}
 
-    def _odds(self) -> dict[Kind, torch.Tensor]:
+    def _odds(self, segments: Sequence[Segment]) -> dict[Kind, torch.Tensor]:
         """What each text key of each prompt is weighted by in the denoiser: float32 `[prompt, token]` per kind."""
-        kinds: dict[Kind, list[EncoderPlan]] = {
-            "positive": [each.encoders[0] for each in self.plans],
-            "negative": [each.negative[0] for each in self.plans],
+        kinds: dict[Kind, list[Sequence[EncoderPlan]]] = {
+            "positive": [each.encoders for each in self.plans],
+            "negative": [each.negative for each in self.plans],
         }
         return {
             kind: torch.tensor(
                 [
-                    [
-                        self._weighting.in_denoiser(weight)
-                        for chunk in encoder.padded(self._chunks).chunks
-                        for weight in chunk.weights
-                    ]
-                    for encoder in encoders
+                    [self._weighting.in_denoiser(weight) for weight in text_weights(encoders, segments, self._chunks)]
+                    for encoders in prompts
                 ],
                 dtype=torch.float32,
             )
-            for kind, encoders in kinds.items()
+            for kind, prompts in kinds.items()
         }
 
     def _meta(self) -> Mapping[str, Any]:
@@ -289,7 +328,7 @@ def _served(pipe: Any) -> tuple[torch.nn.Module, Layout]:
     if not isinstance(denoiser, torch.nn.Module) or not hasattr(pipe, "encode_prompt"):
         raise UnsupportedModelError(
             f"{type(pipe).__name__} is not a text-to-image pipeline that promptattn can attend: it needs a denoiser"
-            " (pipe.unet) and encode_prompt."
+            " (pipe.unet or pipe.transformer) and encode_prompt."
         )
     if type(pipe).__name__ in _REFUSED:
         raise UnsupportedModelError(f"{type(pipe).__name__} cannot be attended: {_REFUSED[type(pipe).__name__]}.")
@@ -299,7 +338,7 @@ def _served(pipe: Any) -> tuple[torch.nn.Module, Layout]:
             " attend a pipeline that is not compiled, or set promptattn.processors by hand before compiling."
         )
     layout = layout_of(denoiser)
-    wanted = {"prompt", "device", "num_images_per_prompt", "do_classifier_free_guidance"}
+    wanted = {"prompt", "device", "num_images_per_prompt"}
     if missing := wanted - set(inspect.signature(pipe.encode_prompt).parameters):
         raise UnsupportedModelError(
             f"{type(pipe).__name__}.encode_prompt takes no {', '.join(sorted(missing))}, so promptattn cannot have this"

@@ -1,24 +1,30 @@
 """Watching a pipeline's denoiser: before each call it tells every layer's site what to weigh and what to record."""
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any, Literal
 
 import torch
 
-from promptattn.core import KeyWeights
+from promptattn.core import SAFE_FLOOR, KeyWeights
 from promptattn.errors import CaptureError, ConfigError, PromptAttnWarning
-from promptattn.maps.capture import Capture
-from promptattn.maps.recorder import Recorder
+from promptattn.maps.capture import RELATIONS, Capture, Relation
+from promptattn.maps.recorder import Recorder, Watched
 from promptattn.processors.install import Installation, attention_layers
-from promptattn.processors.layouts import DenoiserCall, Layout
+from promptattn.processors.layouts import DenoiserCall, LayerKind, Layout
 from promptattn.processors.rows import Block, Kind, recognise
-from promptattn.run.steps import StepFollower
+from promptattn.run.steps import StepCounter, StepFollower
 from promptattn.selection import Steps, in_steps, match_layers
 
-__all__ = ["DenoiserWatch", "Target"]
+__all__ = ["DenoiserWatch", "Rows", "Target"]
+
+Rows = Literal["image", "all"]
+
+# Odds of a word that has next to no attention can be so large that they outgrow what the correction of the full
+# kernel's output can still tell from rounding; the merge can.
+_LARGEST_GENTLE = 1e4
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,9 @@ class Target:
         odds: float32 `[prompt, token]` per kind of row: what each text key is weighted by in the denoiser.
         groups: int64 `[prompt, token]`: the column of the maps that each text key belongs to, -1 for none.
         columns: the number of columns.
+        text_rows: int64 `[row]`: the rows of the text whose own attention is recorded, in joint attention.
+        images_per_prompt: how often each prompt's rows are repeated, if that is known.
+        rows: whose attention weights change in joint attention: that of the `image`, or of `all` rows.
     """
 
     positive: torch.Tensor
@@ -37,7 +46,9 @@ class Target:
     odds: dict[Kind, torch.Tensor]
     groups: torch.Tensor
     columns: int
+    text_rows: torch.Tensor
     images_per_prompt: int | None
+    rows: Rows = "image"
 
     @cached_property
     def weighted(self) -> frozenset[Kind]:
@@ -52,9 +63,9 @@ class _Reading:
     Attributes:
         text, version: the embeddings that were read, and the state they were in.
         blocks: whose rows they are; empty when they are not this run's.
-        weights: for the keys, or None when there are none.
-        rows, images, groups: the batch rows that are watched, the prompt of each, and int64 `[image, token]` the
-            column of each key; None without a positive row.
+        weights: for the rows of the text, or None when there are none.
+        rows, images, watched: the batch rows that are watched, the prompt of each, and what of them is watched; None
+            without a positive row.
     """
 
     text: torch.Tensor
@@ -63,14 +74,14 @@ class _Reading:
     weights: KeyWeights | None = None
     rows: slice | None = None
     images: tuple[int, ...] = ()
-    groups: torch.Tensor | None = None
+    watched: Watched | None = None
 
 
 class DenoiserWatch:
     """Installed for the length of a run; every pipeline call in between is followed, weighted and recorded.
 
     Attributes:
-        text: what the cross-attention layers recorded; patches: what the self-attention layers did.
+        recorders: what was recorded, by relation.
         calls, recognised: how many denoiser calls there were, and in how many the text was this run's.
     """
 
@@ -91,29 +102,26 @@ class DenoiserWatch:
         self._target = target
         self.capture = capture
         self._steps = steps
-        self.follower = StepFollower()
-        options: dict[str, Any] = dict(heads=capture.heads, per_step=capture.per_step) if capture else {}
-        per_head = None
-        if capture and capture.per_head:
-            per_head = {name: layer.heads for name, layer in attention_layers(denoiser).items()}
-        self.text = Recorder(**options, per_head=per_head)
-        self.patches = Recorder(**options)
+        self.follower, self._stepping = StepFollower(), StepCounter()
         self.calls = self.recognised = 0
         self.images: tuple[int, ...] = ()
         self.sample_size: tuple[int, int] = (0, 0)
         self._known: _Reading | None = None
         self._acted: set[Kind] = set()
-        cross, own = split_layers(denoiser)
-        self._weighed = set(match_layers(cross, layers, "layers"))
-        self._watched: set[str] = set()
-        self._patched: set[str] = set()
+        self._kinds = layout.layers(denoiser)
+        readers = _readers(denoiser, self._kinds)
+        self._weighed = set(match_layers(readers, layers, "layers"))
+        self._relations: dict[str, tuple[Relation, ...]] = {}
+        self.recorders: dict[Relation, Recorder] = {}
         if capture:
-            selected = match_layers([*cross, *own], capture.layers, "Capture(layers=...)")
-            self._watched = set(selected) & set(cross) if "image->text" in capture.relations else set()
-            self._patched = set(selected) & set(own) if capture.patches else set()
-            self._check(capture)
-        needed = set(self._weighed if target.weighted else ()) | self._watched | self._patched
-        self.installation = Installation(denoiser, [name for name in attention_layers(denoiser) if name in needed])
+            self._relations = _relations(denoiser, self._kinds, capture)
+            self._check_heads(capture)
+            self.recorders = {
+                relation: self._recorder(relation, capture)
+                for relation in dict.fromkeys(each for some in self._relations.values() for each in some)
+            }
+        needed = set(self._weighed if target.weighted else ()) | set(self._relations)
+        self.installation = Installation(denoiser, [name for name in self._kinds if name in needed])
         self._handles: list[Any] = []
         try:
             self._handles.append(denoiser.register_forward_pre_hook(self._before, with_kwargs=True))
@@ -128,25 +136,29 @@ class DenoiserWatch:
             handle.remove()
         self._handles = []
         self._known = None
+        self._stepping.release()
         self.installation.remove()
 
     def missing(self) -> list[str]:
         """Layers that were to record and did not, in the generation that was recorded last."""
-        return sorted((self._watched - set(self.text.layers)) | (self._patched - set(self.patches.layers)))
+        return sorted(
+            name
+            for name, relations in self._relations.items()
+            if any(name not in self.recorders[relation].layers for relation in relations)
+        )
 
-    def _check(self, capture: Capture) -> None:
-        """Refuse, before anything is touched, what no layer or not every layer can record."""
-        if capture.patches and not self._patched:
-            raise ConfigError(
-                f"Capture(layers={capture.layers!r}) selects no self-attention layer to record patches in."
-            )
-        if "image->text" in capture.relations and not (self._watched or self._patched):
-            raise ConfigError(
-                f"Capture(layers={capture.layers!r}) selects no cross-attention layer to record words in."
-            )
-        heads, recorded = tuple(capture.heads or ()), self._watched | self._patched
+    def _recorder(self, relation: Relation, capture: Capture) -> Recorder:
+        apart = capture.per_head and relation == "image->text"
+        heads = {name: int(layer.heads) for name, layer in attention_layers(self._denoiser).items()}
+        # Between words a mean over the run is all that is kept.
+        per_step = capture.per_step and relation != "text->text"
+        return Recorder(heads=capture.heads, per_step=per_step, per_head=heads if apart else None)
+
+    def _check_heads(self, capture: Capture) -> None:
+        """Refuse, before anything is touched, heads that not every recorded layer has."""
+        heads = tuple(capture.heads or ())
         for name, layer in attention_layers(self._denoiser).items():
-            if name in recorded and not all(0 <= head < layer.heads for head in heads):
+            if name in self._relations and not all(0 <= head < layer.heads for head in heads):
                 raise ConfigError(
                     f"Capture(heads={heads}): {name} has {layer.heads} heads, 0 to {layer.heads - 1}; choose heads"
                     " that every captured layer has, or fewer layers."
@@ -163,15 +175,15 @@ class DenoiserWatch:
         if not reading.blocks:
             return
         self.recognised += 1
-        if self.follower.advance(call.timestep, self._pipe.scheduler):
-            self.text.reset()
-            self.patches.reset()
+        if self.follower.advance(call.timestep, self._pipe.scheduler, self._stepping.count(self._pipe.scheduler)):
+            for recorder in self.recorders.values():
+                recorder.reset()
             self.sample_size = call.size
         step, total = self.follower.step, self.follower.total
         if reading.weights is not None and in_steps(self._steps, step, total):
-            self._weigh(reading)
+            self._weigh(call, reading)
         if self.capture and reading.rows is not None and in_steps(self.capture.steps, step, total):
-            self._watch(call, reading, self.capture)
+            self._watch(call, reading)
 
     def _after(self, denoiser: torch.nn.Module, args: Any, output: Any) -> None:
         self._clear()
@@ -202,33 +214,56 @@ class DenoiserWatch:
         if any(block.kind in target.weighted for block in blocks):
             odds = torch.cat([target.odds[b.kind].repeat_interleave(b.images_per_prompt, dim=0) for b in blocks])
             index = (odds != 1).any(dim=0).nonzero().flatten()
-            weights = KeyWeights(index.to(text.device), odds[:, index].to(text.device))
+            weights = KeyWeights(index.to(text.device), odds[:, index].to(text.device), floor=_floor(odds[:, index]))
         watched = next((block for block in blocks if block.kind == "positive"), None)
         if watched is None:
             return _Reading(text, version, blocks, weights)
         images = torch.arange(len(target.groups)).repeat_interleave(watched.images_per_prompt)
-        groups = target.groups[images].to(text.device)
-        return _Reading(text, version, blocks, weights, watched.rows, tuple(images.tolist()), groups)
+        picked = Watched(
+            groups=target.groups[images].to(text.device),
+            columns=target.columns,
+            text_rows=target.text_rows.to(text.device),
+            patches=self.capture.patches if self.capture else (),
+        )
+        return _Reading(text, version, blocks, weights, watched.rows, tuple(images.tolist()), picked)
 
-    def _weigh(self, reading: _Reading) -> None:
+    def _weigh(self, call: DenoiserCall, reading: _Reading) -> None:
         self._acted |= self._target.weighted & {block.kind for block in reading.blocks}
+        placed: dict[LayerKind, KeyWeights] = {}
         for name, site in self.installation.sites.items():
             if name in self._weighed:
-                site.key_weights = reading.weights
-                site.keys = reading.text.shape[1]
+                kind = self._kinds[name]
+                if kind not in placed:
+                    placed[kind] = self._place(call, kind, reading.weights)
+                site.key_weights = placed[kind]
+                site.keys = call.keys(kind)
 
-    def _watch(self, call: DenoiserCall, reading: _Reading, capture: Capture) -> None:
+    def _place(self, call: DenoiserCall, kind: LayerKind, weights: KeyWeights | None) -> KeyWeights:
+        """The weights of the text's rows at the keys where this kind of layer has them."""
+        assert weights is not None
+        if kind == "cross":
+            # The keys are few: merging copies next to nothing, and loses no bit.
+            return replace(weights, floor=None)
+        keys = call.keys(kind)
+        places = call.places(kind, keys) if keys is not None else None
+        assert places is not None
+        assert places.text is not None
+        rows = places.image if self._target.rows == "image" else None
+        return replace(weights, index=weights.index + places.text.start, query_rows=rows)
+
+    def _watch(self, call: DenoiserCall, reading: _Reading) -> None:
         assert reading.rows is not None
-        assert reading.groups is not None
+        assert reading.watched is not None
         self.images = reading.images
-        common: dict[str, Any] = dict(step=self.follower.step, grids=call.grids, rows=reading.rows)
+        common: dict[str, Any] = dict(step=self.follower.step, rows=reading.rows)
         for name, site in self.installation.sites.items():
-            if name in self._watched:
-                site.columns = self.text.words(name, groups=reading.groups, columns=self._target.columns, **common)
-                site.keys = reading.text.shape[1]
-            elif name in self._patched:
-                patches, device = capture.patches, reading.text.device
-                site.columns = self.patches.places(name, patches=patches, device=device, **common)
+            if relations := self._relations.get(name):
+                kind = self._kinds[name]
+                places = partial(call.places, kind)
+                site.columns = [
+                    self.recorders[each].watch(name, each, reading.watched, places, **common) for each in relations
+                ]
+                site.keys = call.keys(kind)
 
     # What went wrong, in words.
 
@@ -267,14 +302,54 @@ def _warn(message: str) -> None:
     warnings.warn(message, PromptAttnWarning, stacklevel=4)
 
 
-def split_layers(denoiser: torch.nn.Module) -> tuple[list[str], list[str]]:
-    """Names of the cross-attention and of the self-attention layers, each in the order in which the modules stand.
+def _floor(odds: torch.Tensor) -> float | None:
+    """The bound that lets the core correct the full kernel's output, which saves a copy of long keys and values."""
+    size = odds.abs()
+    gentle = float(size.min()) >= SAFE_FLOOR and float(size.max()) <= _LARGEST_GENTLE
+    return SAFE_FLOOR if gentle else None
+
+
+_BY_KIND: dict[LayerKind, tuple[Relation, ...]] = {
+    "cross": ("image->text",),
+    "joint": RELATIONS,
+    "image": ("image->image",),
+}
+
+
+def _readers(denoiser: torch.nn.Module, kinds: Mapping[str, LayerKind]) -> list[str]:
+    """Names of the layers that see text, in the order in which the modules stand.
 
     Raises:
-        CaptureError: when there is no cross-attention at all.
+        CaptureError: when there is none at all.
     """
-    layers = attention_layers(denoiser)
-    cross = [name for name, layer in layers.items() if getattr(layer, "is_cross_attention", False)]
-    if not cross:
+    readers = [name for name, kind in kinds.items() if kind != "image"]
+    if not readers:
         raise CaptureError(f"{type(denoiser).__name__} has no cross-attention layer, so words have no place in it.")
-    return cross, [name for name in layers if name not in set(cross)]
+    return readers
+
+
+def _relations(
+    denoiser: torch.nn.Module, kinds: Mapping[str, LayerKind], capture: Capture
+) -> dict[str, tuple[Relation, ...]]:
+    """What each layer is to record; layers that record nothing are left out.
+
+    Raises:
+        ConfigError: when no layer can record what was asked for.
+    """
+    wanted = {*capture.relations, *(["image->image"] if capture.patches else [])}
+    selected = match_layers(list(kinds), capture.layers, "Capture(layers=...)")
+    chosen = {name: tuple(each for each in _BY_KIND[kinds[name]] if each in wanted) for name in selected}
+    there = {relation for relations in chosen.values() for relation in relations}
+    anywhere = {relation for kind in kinds.values() for relation in _BY_KIND[kind]}
+    if "text->image" in wanted - anywhere:
+        raise ConfigError(
+            f"Capture(relations=...): in {type(denoiser).__name__} text does not look at the image (it has no joint"
+            " attention), so there is no text->image to record."
+        )
+    if "image->image" in wanted - there:
+        raise ConfigError(f"Capture(layers={capture.layers!r}) selects no self-attention layer to record patches in.")
+    if "image->text" in wanted - there and not capture.patches:
+        raise ConfigError(f"Capture(layers={capture.layers!r}) selects no cross-attention layer to record words in.")
+    if "text->image" in wanted - there:
+        raise ConfigError(f"Capture(layers={capture.layers!r}) selects no joint-attention layer to record words in.")
+    return {name: relations for name, relations in chosen.items() if relations}

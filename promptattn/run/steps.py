@@ -1,11 +1,50 @@
 """Following a pipeline through its denoising steps, from what its denoiser is called with."""
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-__all__ = ["StepFollower", "step_of_call"]
+__all__ = ["StepCounter", "StepFollower", "step_of_call"]
+
+
+class StepCounter:
+    """Counts how often a pipeline's scheduler is asked to step, through its `step` method, until it is released."""
+
+    def __init__(self) -> None:
+        self._taken = 0
+        self._scheduler: Any = None
+        self._wrapper: Any = None
+        self._own: Any = None
+
+    def count(self, scheduler: Any) -> int:
+        """How many steps were taken so far by `scheduler`, and those that stood in its place before."""
+        if scheduler is not self._scheduler:
+            self.release()
+            self._follow(scheduler)
+        return self._taken
+
+    def release(self) -> None:
+        """Give the scheduler back the very method it had."""
+        if self._scheduler is not None and self._scheduler.__dict__.get("step") is self._wrapper:
+            if self._own is None:
+                del self._scheduler.step
+            else:
+                self._scheduler.step = self._own
+        self._scheduler = self._wrapper = self._own = None
+
+    def _follow(self, scheduler: Any) -> None:
+        stock = scheduler.step
+
+        # Pipelines look at the signature of `step` to see what it takes.
+        @functools.wraps(stock)
+        def step(*args: Any, **kwargs: Any) -> Any:
+            self._taken += 1
+            return stock(*args, **kwargs)
+
+        self._scheduler, self._wrapper, self._own = scheduler, step, scheduler.__dict__.get("step")
+        scheduler.step = step
 
 
 @dataclass
@@ -24,26 +63,33 @@ class StepFollower:
     total: int = 0
     generations: int = 0
     _calls: int = 0
+    _taken: int | None = None
+    _taken_before: int | None = None
     _expected: int = 0
     _begin: int = 0
     _timestep: Any = None
     _schedule: Any = None
 
-    def advance(self, timestep: Any, scheduler: Any) -> bool:
+    def advance(self, timestep: Any, scheduler: Any, taken: int | None = None) -> bool:
         """Take note of a denoiser call. Returns True when it is the first of a new generation.
 
-        timestep: as the denoiser was given it. Two calls with one and the same tensor belong to one step: that is how
-            a pipeline asks for the prompt and for the negative prompt one after the other.
+        timestep: as the denoiser was given it.
+        taken: how often the scheduler has been asked to step so far. Calls between which it was not belong to one
+            step: that is how a pipeline asks for the prompt and for the negative prompt one after the other, or for a
+            prediction with layers left out. Where it is never asked, calls with equal timesteps do.
         """
         # Every generation sets timesteps anew, and makes as many calls as there are timesteps.
         schedule = getattr(scheduler, "timesteps", None)
         again = schedule is not self._schedule
-        if isinstance(timestep, torch.Tensor) and timestep is self._timestep and not again:
+        same = not again and self._same_step(timestep, taken)
+        self._taken = taken
+        if same:
             return False
         fresh = again or self._calls >= self._expected
         if fresh:
             self.generations += 1
             self._calls = 0
+            self._taken_before = taken
             self._schedule = schedule
             calls = 1 if schedule is None else max(len(schedule), 1)
             self._begin = _begin(timestep, scheduler, schedule)
@@ -53,6 +99,23 @@ class StepFollower:
         self._calls += 1
         self._timestep = timestep
         return fresh
+
+    def _same_step(self, timestep: Any, taken: int | None) -> bool:
+        """Whether this call belongs to the step of the call before."""
+        if self._timestep is None or taken != self._taken:
+            return False
+        if taken is not None and taken != self._taken_before:
+            return True  # this loop steps through the scheduler, and has not since
+        if timestep is self._timestep:
+            return isinstance(timestep, torch.Tensor)
+        # In the first step it is not known yet whether the loop uses the scheduler: one made by hand need not.
+        return taken is not None and _equal(timestep, self._timestep)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if not isinstance(one, torch.Tensor) or not isinstance(other, torch.Tensor):
+        return False
+    return torch.equal(one.flatten()[:1].float(), other.flatten()[:1].float())
 
 
 def step_of_call(call: int, scheduler: Any, begin: int = 0) -> int:
