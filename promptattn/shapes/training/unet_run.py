@@ -18,7 +18,7 @@ from promptattn.shapes.training.text import build_text_encoder, build_tokenizer,
 from promptattn.shapes.training.unet import build_unet, cache_latents, unet_loss
 from promptattn.shapes.training.vae import Reconstruction, build_vae, latent_scale, vae_loss
 
-__all__ = ["FULL", "SMOKE", "UNetPlan", "export_run", "train_unet_pipeline"]
+__all__ = ["FULL", "SMOKE", "UNetPlan", "export_run", "set_scale", "train_unet_pipeline"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def train_unet_pipeline(
     say("autoencoder")
     reconstruction = Reconstruction(build_vae(plan.vae_channels))
     vae = train_stage(accelerator, reconstruction, vae_loss(plan.batches["vae"]), plan.vae, folder).vae
-    _set_scale(vae, folder)
+    set_scale(vae, folder)
     tokenizer = build_tokenizer(plan.captions)
     say("text encoder")
     text_encoder = train_stage(
@@ -106,11 +106,11 @@ def export_run(plan: UNetPlan, folder: Path, target: Path) -> int:
     unet = build_unet(plan.unet_channels, plan.unet_heads, plan.text_width)
     for name, part in {"vae": Reconstruction(vae), "text": text_encoder, "unet": unet}.items():
         part.load_state_dict(torch.load(folder / f"{name}.pt", map_location="cpu", weights_only=True)["ema"])
-    _set_scale(vae, folder)
+    set_scale(vae, folder)
     return export_unet(target, vae, tokenizer, text_encoder, unet)
 
 
-def _set_scale(vae: AutoencoderKL, folder: Path) -> None:
+def set_scale(vae: AutoencoderKL, folder: Path) -> None:
     """Measured once per run: latents that are cached must keep the scale they were cached with."""
     path = folder / "latent_scale.txt"
     if not path.exists():
