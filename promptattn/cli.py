@@ -136,6 +136,9 @@ def export(
     formats: Annotated[
         list[str] | None, typer.Option(help="overlay, gray16, sheet, npz, safetensors, viewer.  [default: all]")
     ] = None,
+    combine: Annotated[
+        str | None, typer.Option(help="How layers become one map: coherence, finest or mean.  [default: as saved]")
+    ] = None,
     alpha: Annotated[float | None, typer.Option(help="How opaque overlays are at their strongest.")] = None,
     colormap: Annotated[str | None, typer.Option(help="ember, cubehelix or gray.")] = None,
     images: Annotated[
@@ -159,6 +162,7 @@ def export(
             ("--words", "words", [_yaml(word) if word.startswith("[") else word for word in words] if words else None),
             ("--layers", "layers", layers or None),
             ("--steps", "steps", None if steps is None else _yaml(steps)),
+            ("--combine", "combine", combine),
             ("--formats", "formats", formats or None),
             ("--alpha", "alpha", alpha),
             ("--colormap", "colormap", colormap),

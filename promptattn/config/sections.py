@@ -21,6 +21,7 @@ from promptattn.errors import ConfigError
 from promptattn.export.formats import FORMATS
 from promptattn.maps.capture import RELATIONS, Capture
 from promptattn.maps.colormap import COLORMAPS
+from promptattn.maps.combination import RULES
 from promptattn.prompt.parsing import SYNTAXES
 from promptattn.weighting import PLACES, Weighting
 
@@ -143,6 +144,7 @@ class ExportConfig(Section):
     words: Listed[WordChoice] | None = None
     layers: Listed[str] | None = None
     steps: StepChoice | None = None
+    combine: Annotated[str, one_of(RULES)] | None = None
 
 
 def _device(name: str) -> str:
@@ -226,8 +228,21 @@ class RunConfig(Section):
 
     def to_yaml(self) -> str:
         """This config as YAML that reads back as the same config; what is left out of it is None."""
-        text: str = yaml.safe_dump(_shortened(self.model_dump()), allow_unicode=True, sort_keys=False, width=120)
+        data = _shortened(self.model_dump())
+        text: str = yaml.dump(data, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=120)
         return text
+
+
+class _Dumper(yaml.SafeDumper):
+    """PyYAML's, but for text with line breaks of other alphabets, which it would write as they are and read as \\n."""
+
+
+def _text(dumper: _Dumper, text: str) -> yaml.Node:
+    style = '"' if not {"\x85", "\u2028", "\u2029"}.isdisjoint(text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
 
 
 def _shortened(data: dict[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,8 @@ def select(
 
     Args:
         words: words or phrases as in `maps[...]`. The columns of all other tokens, and of the markers, are left out, as
-            with :class:`promptattn.Capture`, so the columns of a place no longer sum to 1.
+            with :class:`promptattn.Capture`, so the columns of a place no longer sum to 1, and how layers are combined
+            follows from the chosen words alone (see `HeatMaps.shares`).
         layers: names, beginnings of names, or globs.
         steps: the mean over these steps; needs a run that kept its steps apart. Maps of patches and of single heads
             are means over all steps, and are left out.

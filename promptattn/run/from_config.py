@@ -171,8 +171,9 @@ def _write(made: Generation, folder: Path, export: ExportConfig) -> None:
 
 
 def _write_maps(maps: HeatMaps, images: list[Image.Image] | None, folder: Path, export: ExportConfig) -> None:
+    chosen = select(maps, words=export.words, layers=export.layers, steps=export.steps)
     write(
-        select(maps, words=export.words, layers=export.layers, steps=export.steps),
+        chosen if export.combine is None else chosen.combine(export.combine),  # type: ignore[arg-type]
         folder,
         image=images,
         alpha=export.alpha,

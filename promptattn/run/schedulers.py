@@ -1,6 +1,7 @@
 """Another scheduler for a pipeline, by the name of its diffusers class."""
 
 import inspect
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -57,7 +58,7 @@ def set_scheduler(pipe: Any, name: str, options: Mapping[str, Any]) -> None:
 def _nearest(name: str, known: Collection[str]) -> str:
     """Which of `known` was meant. Every name ends in Scheduler, so that part likens nothing."""
     short = {each.removesuffix("Scheduler"): each for each in known}
-    core = name.removesuffix("Scheduler")
+    core = re.sub("schedul[ae]r$", "", name, flags=re.IGNORECASE)
     begins = sorted((each for each in short if core and each.lower().startswith(core.lower())), key=len)
     close = begins[0] if begins else nearest(core, short)
     return f"; did you mean {short[close]}?" if close else ""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from promptattn import Capture, ConfigError, attend
 from promptattn.config import CaptureConfig, RunConfig, WeightingConfig, load_config, preset, preset_names
 from promptattn.export import FORMATS
-from promptattn.maps import COLORMAPS
+from promptattn.maps import COLORMAPS, RULES
 from promptattn.maps.capture import RELATIONS
 from promptattn.weighting import PLACES
 
@@ -392,6 +392,7 @@ configs = section(
         colormap=st.sampled_from(COLORMAPS),
         words=listed(word),
         layers=layers,
+        combine=st.sampled_from(RULES),
     ),
 )
 
