@@ -33,6 +33,8 @@ class Layout:
         timestep: name of the forward argument that holds the timestep.
         text_first: whether the text's rows stand before the image's in joint attention.
         negative_first: whether guidance puts the rows of the negative prompt before those of the prompt.
+        worsened: name of the forward argument that is given where a pipeline asks for a worse prediction, to be guided
+            away from it: the image is not made of what such a call attends to.
         repeats_text: whether the pipelines repeat text embeddings that they are given `num_images_per_prompt` times.
     """
 
@@ -44,6 +46,7 @@ class Layout:
     timestep: str = "timestep"
     text_first: bool = True
     negative_first: bool = True
+    worsened: str | None = None
     repeats_text: bool = False
 
     def read(self, denoiser: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "DenoiserCall":
@@ -61,6 +64,7 @@ class Layout:
             self.size(bound),
             timestep=bound.get(self.timestep),
             image_rows=int(sample.shape[1]) if sample.ndim == 3 else None,
+            worsened=self.worsened is not None and bound.get(self.worsened) is not None,
         )
 
     def call(
@@ -71,6 +75,7 @@ class Layout:
         *,
         timestep: Any = None,
         image_rows: int | None = None,
+        worsened: bool = False,
     ) -> "DenoiserCall":
         """A call of `denoiser` with latents of this size; joint attention has an image row for each place, unless said."""
         grids = self.grids(size, denoiser.config)
@@ -82,6 +87,7 @@ class Layout:
             grids={height * width: (height, width) for height, width in grids},
             image_rows=height * width if image_rows is None else image_rows,
             text_first=self.text_first,
+            worsened=worsened,
         )
 
     def layers(self, denoiser: torch.nn.Module) -> dict[str, LayerKind]:
@@ -100,6 +106,7 @@ class DenoiserCall:
         grids: from a number of image rows to the (height, width) it stands for; the first is the finest.
         image_rows: the number of image rows in joint attention; more than the grid has where reference images follow.
         text_first: whether the text's rows stand first in joint attention.
+        worsened: whether it is to predict worse than the model can; see :class:`Layout`.
     """
 
     text: torch.Tensor
@@ -108,6 +115,7 @@ class DenoiserCall:
     grids: dict[int, Grid]
     image_rows: int
     text_first: bool
+    worsened: bool = False
 
     def keys(self, kind: LayerKind) -> int | None:
         """The number of keys of a layer that sees text, by which its attention call is told from an adapter's."""
@@ -197,7 +205,7 @@ def _sd3_kind(layer: torch.nn.Module) -> LayerKind:
 
 LAYOUTS: dict[str, Layout] = {
     "UNet2DConditionModel": Layout(_size_of_sample, _halvings, _unet_kind, sample="sample", repeats_text=True),
-    "SD3Transformer2DModel": Layout(_size_of_latents, _patches, _sd3_kind, text_first=False),
+    "SD3Transformer2DModel": Layout(_size_of_latents, _patches, _sd3_kind, text_first=False, worsened="skip_layers"),
     "FluxTransformer2DModel": Layout(_size_of_positions, _packed, lambda layer: "joint"),
 }
 

@@ -182,7 +182,8 @@ class DenoiserWatch:
         step, total = self.follower.step, self.follower.total
         if reading.weights is not None and in_steps(self._steps, step, total):
             self._weigh(call, reading)
-        if self.capture and reading.rows is not None and in_steps(self.capture.steps, step, total):
+        recorded = self.capture is not None and in_steps(self.capture.steps, step, total)
+        if recorded and reading.rows is not None and not call.worsened:
             self._watch(call, reading)
 
     def _after(self, denoiser: torch.nn.Module, args: Any, output: Any) -> None:

@@ -114,6 +114,8 @@ def check_image(maps, index, images, calls, pipe, kind, text, tolerance=2e-5):
     words = word_rows(pipe, kind, text)
     assert [word.text for word in ours.words if not word.is_punctuation] == [word for word, _ in words]
     kept = [word for word in ours.words if not word.is_punctuation]
+    looking, readings = ours.looking(), {encoder: ours.encoder(encoder) for encoder, *_ in copies(kind)}
+    readings = {encoder: (reading, reading.looking()) for encoder, reading in readings.items()}
     joint = {each.encoder: each for each in ours.text_attention if each.encoder.startswith("transformer")}
     assert set(joint) == {f"transformer {encoder}" for encoder, *_ in copies(kind)}
     for layer, name in enumerate(names):
@@ -123,12 +125,12 @@ def check_image(maps, index, images, calls, pipe, kind, text, tolerance=2e-5):
         for word, (_, rows) in zip(kept, words, strict=True):
             everywhere = [at for some in rows.values() for at in some]
             close(ours[word].at_layer(name), to_text[..., everywhere].sum(-1), tolerance)
-            close(ours.looking()[word].at_layer(name), to_image[everywhere].mean(0), tolerance)
+            close(looking[word].at_layer(name), to_image[everywhere].mean(0), tolerance)
             for encoder, some in rows.items():
-                reading = ours.encoder(encoder)
+                reading, reading_looking = readings[encoder]
                 own = reading.words[word.index]
                 close(reading[own].at_layer(name), to_text[..., some].sum(-1), tolerance)
-                close(reading.looking()[own].at_layer(name), to_image[some].mean(0), tolerance)
+                close(reading_looking[own].at_layer(name), to_image[some].mean(0), tolerance)
         for encoder, *_ in copies(kind):
             tokens = [at for _, rows in words for at in rows[encoder]]
             found = joint[f"transformer {encoder}"]
@@ -176,3 +178,42 @@ def test_neutral_runs_are_the_stock_pipeline_to_the_bit_and_all_relations_exact(
     assert len(run.maps) == len(stock) == len(texts)
     for index, text in enumerate(texts):
         check_image(run.maps, index, len(texts), calls, pipe, kind, text)
+
+
+def test_layers_left_out_of_an_extra_call_in_a_step(pipes):
+    """Skip-layer guidance makes a second call in some steps, without some layers, to be guided away from."""
+    pipe = pipes["sd3"]
+    options = dict(steps=3, skip_guidance_layers=[1], skip_layer_guidance_stop=0.9)
+    with recorded(pipe.transformer) as calls:
+        stock = generate(pipe, PROMPT, NEGATIVE, **options)
+    assert [len(call) for call in calls] == [3, 3, 2, 3, 2]
+    with attend(pipe, PROMPT, NEGATIVE, capture=Capture(per_step=True)) as run:
+        assert torch.equal(generate(pipe, **run.inputs, **options), stock)
+    assert run.maps.meta["steps"] == 3
+    whole = [call for call in calls if len(call) == 3]
+    for record in run.maps.records:
+        assert record.step_numbers == (0, 1, 2)
+        rows = word_rows(pipe, "sd3", PROMPT)[2][1]
+        for step, call in enumerate(whole):
+            expected = call[record.name].part("image", "text")[1].unflatten(0, GRID)
+            expected = expected[..., [row for some in rows.values() for row in some]].sum(-1)
+            close(run.maps.step(step)["cat"].at_layer(record.name), expected)
+
+
+def test_flux_with_true_guidance_counts_its_two_calls_as_one_step(pipes):
+    pipe = pipes["flux"]
+    with attend(pipe, PROMPT, NEGATIVE, capture=Capture(per_step=True, steps=[1, 2])) as run:
+        generate(pipe, **run.inputs, steps=3)
+    assert {record.step_numbers for record in run.maps.records} == {(1, 2)}
+    assert run.maps.meta["steps"] == 3
+
+
+@pytest.mark.parametrize("kind", ["sd3-dual", "flux"])
+def test_bfloat16_is_the_stock_pipeline_to_the_bit(kind):
+    pipe = tiny.JOINT_PIPELINES[kind]().to(torch.bfloat16)
+    stock = generate(pipe, PROMPT, NEGATIVE)
+    with recorded(pipe.transformer) as calls, attend(pipe, PROMPT, NEGATIVE, capture=EVERYTHING) as run:
+        assert torch.equal(generate(pipe, **run.inputs), stock)
+    calls = calls[::2] if kind == "flux" else calls
+    # The reference takes float64 projections of bfloat16 inputs, the model bfloat16 ones: 3 digits agree.
+    check_image(run.maps, 0, 1, calls, pipe, kind, PROMPT, tolerance=0.02)
