@@ -135,8 +135,10 @@ class HeatMaps:
         return replace(self, prompts=tuple(_read_by(prompt, name) for prompt in self.prompts))
 
     def looking(self) -> "HeatMaps":
-        """Where the words themselves look, in joint attention: `maps.looking()["cat"]` is the share of its own attention
-        that "cat" gives to each place of the image, a mean over its tokens; over all places together at most 1.
+        """Where the words themselves look, in joint attention.
+
+        `maps.looking()["cat"]` is the share of its own attention that "cat" gives to each place of the image, a mean
+        over its tokens; over all places together at most 1.
 
         Raises `CaptureError` unless `Capture(relations=...)` held `text->image`.
         """

@@ -16,13 +16,21 @@ The processors here are ordinary diffusers processors: pass them to `set_attn_pr
 Without weights and without columns they compute exactly what the stock processors compute, to the bit.
 """
 
-from diffusers.models.attention_processor import AttnProcessor2_0, FusedAttnProcessor2_0, IPAdapterAttnProcessor2_0
+from diffusers.models.attention_processor import (
+    AttnProcessor2_0,
+    FusedAttnProcessor2_0,
+    FusedJointAttnProcessor2_0,
+    IPAdapterAttnProcessor2_0,
+    JointAttnProcessor2_0,
+)
+from diffusers.models.transformers.transformer_flux import FluxAttnProcessor as StockFluxAttnProcessor
 
 from promptattn.processors.by_hand import processors_for
 from promptattn.processors.derive import DerivedProcessor, derive, why_not
 from promptattn.processors.install import Installation, attention_layers
 from promptattn.processors.layouts import LAYOUTS, Layout, layout_of
 from promptattn.processors.rows import Block, recognise
+from promptattn.processors.segments import Segment, segments_of
 from promptattn.processors.site import Site
 from promptattn.processors.text_encoder import TextEncoderAttention
 
@@ -30,10 +38,14 @@ __all__ = [
     "LAYOUTS",
     "Block",
     "DerivedProcessor",
+    "FluxAttnProcessor",
+    "FusedJointAttnProcessor",
     "FusedUNetAttnProcessor",
     "IPAdapterUNetAttnProcessor",
     "Installation",
+    "JointAttnProcessor",
     "Layout",
+    "Segment",
     "Site",
     "TextEncoderAttention",
     "UNetAttnProcessor",
@@ -42,9 +54,13 @@ __all__ = [
     "layout_of",
     "processors_for",
     "recognise",
+    "segments_of",
     "why_not",
 ]
 
 UNetAttnProcessor = derive(AttnProcessor2_0, "UNetAttnProcessor")
 FusedUNetAttnProcessor = derive(FusedAttnProcessor2_0, "FusedUNetAttnProcessor")
 IPAdapterUNetAttnProcessor = derive(IPAdapterAttnProcessor2_0, "IPAdapterUNetAttnProcessor")
+JointAttnProcessor = derive(JointAttnProcessor2_0, "JointAttnProcessor")
+FusedJointAttnProcessor = derive(FusedJointAttnProcessor2_0, "FusedJointAttnProcessor")
+FluxAttnProcessor = derive(StockFluxAttnProcessor, "FluxAttnProcessor")

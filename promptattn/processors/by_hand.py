@@ -13,6 +13,7 @@ from promptattn.places import Grid
 from promptattn.processors.derive import derive
 from promptattn.processors.install import attention_layers
 from promptattn.processors.layouts import layout_of
+from promptattn.processors.segments import row_encoders
 
 if TYPE_CHECKING:
     from promptattn.prompt import TokenPlan
@@ -26,11 +27,12 @@ def processors_for(
     recorder: Recorder | None = None,
     *,
     size: Grid | None = None,
+    text_rows: int | None = None,
     guidance: bool = True,
     images_per_prompt: int = 1,
     odds: Callable[[float], float] = float,
 ) -> dict[str, Any]:
-    """Processors for every attention layer of a denoiser, with a plan's weights on the cross-attention layers.
+    """Processors for every attention layer of a denoiser, with a plan's weights on the layers that see text.
 
         processors = processors_for(pipe.unet, plan(pipe, "a (red:1.4) cat"))
         pipe.unet.set_attn_processor(dict(processors))     # it empties the dict that it is given
@@ -41,43 +43,65 @@ def processors_for(
 
     Args:
         plan: of one prompt that fits one chunk.
-        recorder: a :class:`promptattn.maps.recorder.Recorder`; it gets one column per text key, from every call, of
-            the positive rows. `recorder.mean(layer)` is float32 `[image, height * width, key]`.
-        size: (height, width) of the latents; needed with a recorder.
+        recorder: a :class:`promptattn.maps.recorder.Recorder`; it gets one column per row of the text, from every
+            call, of the positive rows. `recorder.mean(layer)` is float32 `[image, height * width, row]`.
+        size: (height, width) of the latents; needed with a recorder, and for joint attention.
+        text_rows: the number of rows of text that the denoiser is given, if more than the encoders of the plan have
+            (Stable Diffusion 3 without T5 puts rows of zeros in its place).
         guidance: whether the batch holds negative rows.
         odds: from a prompt's weight to its odds; plain weights unless given.
 
     Returns:
-        `{layer.processor: processor}`, the stock processors on self-attention layers, as `set_attn_processor` takes it.
+        `{layer.processor: processor}`, the stock processors on layers that see no text, as `set_attn_processor` takes
+        it.
     """
-    if recorder is not None and size is None:
-        raise ConfigError("processors_for() with a recorder needs size=(height, width) of the latents.")
     layout, layers = layout_of(denoiser), attention_layers(denoiser)
-    positive = torch.tensor([[odds(w) for chunk in plan.encoders[0].chunks for w in chunk.weights]])
-    negative = torch.tensor([[odds(w) for chunk in plan.negative[0].chunks for w in chunk.weights]])
-    blocks = [negative, positive] if guidance else [positive]
-    if not layout.negative_first:
-        blocks.reverse()
-    weights = torch.cat(blocks).repeat_interleave(images_per_prompt, dim=0)
+    kinds = layout.layers(denoiser)
+    if size is None and (recorder is not None or "joint" in kinds.values()):
+        why = "with a recorder" if recorder is not None else f"for {type(denoiser).__name__}"
+        raise ConfigError(f"processors_for() {why} needs size=(height, width) of the latents.")
+    weights, rows = _weights(denoiser, plan, odds, text_rows, guidance, images_per_prompt, layout.negative_first)
     index = (weights != 1).any(dim=0).nonzero().flatten()
-    start = images_per_prompt if guidance and layout.negative_first else 0
-    rows = slice(start, start + images_per_prompt)
-    keys = weights.shape[1]
     key_weights = KeyWeights(index, weights[:, index]) if len(index) else None
-    call = layout.call(denoiser, torch.empty(len(weights), keys, 0), size or (1, 1))
-    groups = torch.arange(keys).expand(images_per_prompt, keys)
-    watched = Watched(groups, keys, text_rows=torch.arange(0))
+    call = layout.call(denoiser, torch.empty(*weights.shape, 0), size or (1, 1))
+    groups = torch.arange(weights.shape[1]).expand(images_per_prompt, -1)
+    watched = Watched(groups, weights.shape[1], text_rows=torch.arange(0))
 
     processors: dict[str, Any] = {}
-    for name, kind in layout.layers(denoiser).items():
+    for name, kind in kinds.items():
         processors[f"{name}.processor"] = stock = layers[name].processor
         if kind == "image":
             continue
         processor: Any = derive(type(stock)).standing_for(stock, name)
         processor.site.keys = call.keys(kind)
-        processor.site.key_weights = key_weights
+        processor.site.key_weights = None if key_weights is None else call.place(kind, key_weights)
         if recorder is not None:
             places = partial(call.places, kind)
             processor.site.columns = recorder.watch(name, "image->text", watched, places, step=0, rows=rows)
         processors[f"{name}.processor"] = processor
     return processors
+
+
+def _weights(
+    denoiser: torch.nn.Module,
+    plan: "TokenPlan",
+    odds: Callable[[float], float],
+    text_rows: int | None,
+    guidance: bool,
+    images_per_prompt: int,
+    negative_first: bool,
+) -> tuple[torch.Tensor, slice]:
+    """The odds of every row of the text, float32 `[batch, row]`, and the batch rows of the prompt."""
+    blocks = [
+        [odds(weight) for each in row_encoders(denoiser, plans) for chunk in each.chunks for weight in chunk.weights]
+        for plans in ((plan.negative, plan.encoders) if guidance else (plan.encoders,))
+    ]
+    planned = len(blocks[0])
+    rows = planned if text_rows is None else text_rows
+    if rows < planned:
+        raise ConfigError(f"text_rows={rows} are fewer than the {planned} that the plan's text encoders have.")
+    if not negative_first:
+        blocks.reverse()
+    table = torch.tensor([block + [1.0] * (rows - planned) for block in blocks])
+    start = images_per_prompt if guidance and negative_first else 0
+    return table.repeat_interleave(images_per_prompt, dim=0), slice(start, start + images_per_prompt)

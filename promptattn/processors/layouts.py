@@ -2,12 +2,13 @@
 
 import inspect
 from collections.abc import Callable, Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch.utils.weak import WeakIdKeyDictionary
 
+from promptattn.core import KeyWeights
 from promptattn.errors import UnsupportedModelError
 from promptattn.places import Grid, Places
 from promptattn.processors.install import attention_layers
@@ -77,7 +78,7 @@ class Layout:
         image_rows: int | None = None,
         worsened: bool = False,
     ) -> "DenoiserCall":
-        """A call of `denoiser` with latents of this size; joint attention has an image row for each place, unless said."""
+        """A call of `denoiser` with latents of this size, and an image row for each place of its grid unless said."""
         grids = self.grids(size, denoiser.config)
         height, width = grids[0]
         return DenoiserCall(
@@ -138,6 +139,17 @@ class DenoiserCall:
         text = slice(0, tokens) if self.text_first else slice(self.image_rows, queries)
         return Places(grid, slice(start, start + grid[0] * grid[1]), text)
 
+    def place(self, kind: LayerKind, weights: KeyWeights, *, image_only: bool = True) -> KeyWeights:
+        """Weights for the text's rows as weights for a layer's keys, for the image's queries alone or for all."""
+        if kind == "cross":
+            # The keys are few: merging copies next to nothing, and loses no bit.
+            return replace(weights, floor=None)
+        places = self.places(kind, int(self.text.shape[1]) + self.image_rows)
+        assert places is not None
+        assert places.text is not None
+        rows = places.image if image_only else None
+        return replace(weights, index=weights.index + places.text.start, query_rows=rows)
+
 
 def _size_of_sample(arguments: Mapping[str, Any]) -> Grid:
     height, width = arguments["sample"].shape[-2:]
@@ -170,7 +182,8 @@ def _grid_of(ids: torch.Tensor) -> Grid:
     height, width = (own[:, 1:3].amax(dim=0) + 1).int().tolist() if len(own) else (0, 0)
     if height * width != len(own) or not len(own):
         raise UnsupportedModelError(
-            f"the denoiser was given {len(own)} positions for a grid of {height} x {width}, so its rows cannot be placed."
+            f"the denoiser was given {len(own)} positions for a grid of {height} x {width}, so its rows cannot be"
+            " placed."
         )
     return height, width
 

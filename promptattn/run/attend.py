@@ -14,12 +14,12 @@ from promptattn.maps import HeatMaps
 from promptattn.maps.capture import Capture
 from promptattn.processors.layouts import Layout, layout_of
 from promptattn.processors.rows import Kind
+from promptattn.processors.segments import Segment
 from promptattn.prompt import EncoderPlan, Prompt, TokenPlan, parse, plan
 from promptattn.run.collect import collect
 from promptattn.run.columns import TextColumns, check_words, text_columns, text_weights
 from promptattn.run.denoiser import DenoiserWatch, Rows, Target
 from promptattn.run.encoding import Encoded, encode, zeros_like
-from promptattn.run.segments import Segment
 from promptattn.selection import Steps, check_steps
 from promptattn.weighting import Strength, Weighting
 

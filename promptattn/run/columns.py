@@ -10,9 +10,9 @@ import torch
 from promptattn.errors import CaptureError, UnsupportedModelError
 from promptattn.maps import ColumnInfo
 from promptattn.maps.capture import Capture
+from promptattn.processors.segments import Segment
 from promptattn.prompt import EncoderPlan, TokenPlan, find
 from promptattn.prompt.chunks import Slot
-from promptattn.run.segments import Segment
 
 if TYPE_CHECKING:
     from promptattn.maps.records import ColumnKind

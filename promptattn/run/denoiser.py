@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Literal
 
@@ -202,15 +202,7 @@ class DenoiserWatch:
 
     def _reading(self, text: torch.Tensor, version: int) -> _Reading:
         target = self._target
-        blocks = recognise(
-            text,
-            target.positive,
-            target.negative,
-            images_per_prompt=target.images_per_prompt,
-            negative_first=self._layout.negative_first,
-            perturbed=bool(getattr(self._pipe, "do_perturbed_attention_guidance", False)),
-            guided=getattr(self._pipe, "do_classifier_free_guidance", None),
-        )
+        blocks = self._blocks(text)
         weights = None
         if any(block.kind in target.weighted for block in blocks):
             odds = torch.cat([target.odds[b.kind].repeat_interleave(b.images_per_prompt, dim=0) for b in blocks])
@@ -228,29 +220,32 @@ class DenoiserWatch:
         )
         return _Reading(text, version, blocks, weights, watched.rows, tuple(images.tolist()), picked)
 
+    def _blocks(self, text: torch.Tensor) -> tuple[Block, ...]:
+        target = self._target
+        if text is target.negative:
+            # In a call of its own, and the very tensor: so it is no prompt, not even one of the same text.
+            return (Block("negative", 0, len(text), 1),)
+        return recognise(
+            text,
+            target.positive,
+            target.negative,
+            images_per_prompt=target.images_per_prompt,
+            negative_first=self._layout.negative_first,
+            perturbed=bool(getattr(self._pipe, "do_perturbed_attention_guidance", False)),
+            guided=getattr(self._pipe, "do_classifier_free_guidance", None),
+        )
+
     def _weigh(self, call: DenoiserCall, reading: _Reading) -> None:
         self._acted |= self._target.weighted & {block.kind for block in reading.blocks}
+        assert reading.weights is not None
         placed: dict[LayerKind, KeyWeights] = {}
         for name, site in self.installation.sites.items():
             if name in self._weighed:
                 kind = self._kinds[name]
                 if kind not in placed:
-                    placed[kind] = self._place(call, kind, reading.weights)
+                    placed[kind] = call.place(kind, reading.weights, image_only=self._target.rows == "image")
                 site.key_weights = placed[kind]
                 site.keys = call.keys(kind)
-
-    def _place(self, call: DenoiserCall, kind: LayerKind, weights: KeyWeights | None) -> KeyWeights:
-        """The weights of the text's rows at the keys where this kind of layer has them."""
-        assert weights is not None
-        if kind == "cross":
-            # The keys are few: merging copies next to nothing, and loses no bit.
-            return replace(weights, floor=None)
-        keys = call.keys(kind)
-        places = call.places(kind, keys) if keys is not None else None
-        assert places is not None
-        assert places.text is not None
-        rows = places.image if self._target.rows == "image" else None
-        return replace(weights, index=weights.index + places.text.start, query_rows=rows)
 
     def _watch(self, call: DenoiserCall, reading: _Reading) -> None:
         assert reading.rows is not None

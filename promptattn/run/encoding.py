@@ -15,10 +15,10 @@ from typing import Any
 import torch
 
 from promptattn.errors import ConfigError, PromptAttnWarning, UnsupportedModelError
+from promptattn.processors.segments import Plans, Segment, check_encoders, segments_of, text_layout
 from promptattn.processors.text_encoder import TextEncoderAttention
 from promptattn.prompt import EncoderPlan
 from promptattn.prompt.planning import sequence_length
-from promptattn.run.segments import Plans, Segment, check_encoders, segments_of, text_layout
 
 __all__ = ["Encoded", "EncoderMaps", "encode", "zeros_like"]
 

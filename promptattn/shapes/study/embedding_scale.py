@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from promptattn.prompt import EncoderPlan, TokenPlan
-from promptattn.run.segments import segments_of
+from promptattn.processors.segments import segments_of
 
 __all__ = ["emphasise", "scale_embeddings"]
 

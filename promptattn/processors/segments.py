@@ -8,7 +8,16 @@ from typing import Any
 from promptattn.errors import UnsupportedModelError
 from promptattn.prompt import EncoderPlan
 
-__all__ = ["TEXT_LAYOUTS", "Plans", "Segment", "TextLayout", "check_encoders", "segments_of", "text_layout"]
+__all__ = [
+    "TEXT_LAYOUTS",
+    "Plans",
+    "Segment",
+    "TextLayout",
+    "check_encoders",
+    "row_encoders",
+    "segments_of",
+    "text_layout",
+]
 
 Plans = Sequence[tuple[EncoderPlan, ...]]
 """For every prompt of the batch, one plan per text encoder; all with the same number of chunks."""
@@ -53,15 +62,26 @@ TEXT_LAYOUTS: dict[str, TextLayout] = {
 
 def text_layout(pipe: Any, plans: Plans) -> TextLayout:
     """The layout of the pipeline's denoiser; for one that the table does not know, all encoders side by side."""
-    denoiser = getattr(pipe, "transformer", None)
-    for cls in type(denoiser).__mro__:
-        if layout := TEXT_LAYOUTS.get(cls.__name__):
-            return layout
+    if layout := _known(getattr(pipe, "transformer", None)):
+        return layout
     takes = inspect.signature(pipe.encode_prompt).parameters
     # As SDXL: prompt_embeds, negative_prompt_embeds, pooled_prompt_embeds, negative_pooled_prompt_embeds.
     return TextLayout(
         rows=(tuple(plan.name for plan in plans[0]),), pooled=2 if "pooled_prompt_embeds" in takes else None
     )
+
+
+def row_encoders(denoiser: Any, plans: Sequence[EncoderPlan]) -> list[EncoderPlan]:
+    """The plans whose slots tell what the text's rows hold, in the order of the rows; one for each run of rows."""
+    layout = _known(denoiser)
+    if layout is None:
+        return [plans[0]]
+    named = {plan.name: plan for plan in plans}
+    return [named[group[0]] for group in layout.rows if group[0] in named]
+
+
+def _known(denoiser: Any) -> TextLayout | None:
+    return next((TEXT_LAYOUTS[cls.__name__] for cls in type(denoiser).__mro__ if cls.__name__ in TEXT_LAYOUTS), None)
 
 
 def check_encoders(pipe: Any, plans: Plans) -> None:
