@@ -14,6 +14,7 @@ work: --shard 0/2 and --shard 1/2.
 import json
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,7 +68,7 @@ def work(
     import torch
 
     from promptattn.run.load import recommended
-    from promptattn.shapes.study.painter import fingerprint, paint
+    from promptattn.shapes.study.painter import Painted, fingerprint, paint
     from promptattn.shapes.study.session import Session
     from promptattn.shapes.study.store import Store
 
@@ -88,16 +89,37 @@ def work(
     }
     del settings["guidance"], settings["steps"]
     maps = run["maps"] or not world
+
+    def painter(cell: Cell, part: Sequence[Case]) -> list[Painted]:
+        return paint(pipe, cell, part, options, maps=maps)
+
     session = Session(
         folder,
         Store(folder, {**settings, "maps": maps}),
-        lambda cell, part: paint(pipe, cell, part, options, maps=maps),
+        painter,
         mine,
         batch=run["batch"],
         maps=maps,
     )
+    if run["strip"] is not None:
+        write_strips(
+            painter, cases, run["strip"], list(dict.fromkeys((cell.arm, cell.target) for cell in cells)), folder
+        )
+        return
     made = session.run(cells, run["limit"], lambda line: typer.echo(line))
     typer.echo(f"{made} new results in {folder}")
+
+
+def write_strips(painter: Any, cases: list[Case], index: int, columns: list[tuple[str, str]], folder: Path) -> None:
+    from promptattn.shapes.study.strip import strip
+
+    if index >= len(cases):
+        raise ConfigError(f"--strip {index}: there are only {len(cases)} cases, counted from 0.")
+    for target in dict.fromkeys(target for _, target in columns):
+        arms = [arm for arm, each in columns if each == target and arm != "odds"]
+        path = folder / f"strip-{index}-{target}.png"
+        strip(painter, cases[index], target, arms).save(path, optimize=True)
+        typer.echo(f"{path}")
 
 
 def report(folder: Path, cases: list[Case], arms: tuple[str, ...], targets: tuple[str, ...]) -> None:
@@ -142,6 +164,9 @@ def main(
     threads: Annotated[int, typer.Option(help="CPU threads (0: as torch chooses).", min=0)] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps ...")] = "cpu",
     dtype: Annotated[str, typer.Option(help="Of the weights: float32, float16, bfloat16.")] = "float32",
+    strip: Annotated[
+        int | None, typer.Option(help="Only paint this case, all arms and weights, as one picture for each target.")
+    ] = None,
     report_only: Annotated[bool, typer.Option("--report-only", help="Paint nothing.")] = False,
 ) -> None:
     """Paint, measure, and report, into one folder that a later call goes on with."""
@@ -158,11 +183,14 @@ def main(
             "batch": batch,
             "limit": limit,
             "shard": shard,
+            "strip": strip,
             "threads": threads,
             "device": device,
             "texts": [case.text for case in cases],
         }
         work(folder, model, cases, grid(names, targets), numbers, run)
+    if strip is not None and not report_only:
+        return
     report(folder, cases, names, targets)
 
 

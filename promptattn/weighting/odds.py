@@ -6,19 +6,24 @@ from typing import Literal
 
 from promptattn.errors import ConfigError
 
-__all__ = ["DEFAULT_STRENGTH", "PLACES", "Strength", "Weighting"]
+__all__ = ["CEILING", "DEFAULT_STRENGTH", "PLACES", "Strength", "Weighting"]
 
 Strength = float | Literal["exact"] | None
 Place = Literal["auto", "text", "denoiser", "both"]
 
 PLACES: tuple[Place, ...] = ("auto", "text", "denoiser", "both")
 
-# `(red:1.2)` multiplies the odds by 1.2 ** 6, about 3. Measured on a prototype of the shapes UNet: plain odds of 1.2
-# are hardly seen, and embedding scaling of 1.5, as users know it, moves the image about as much as odds of 12.
+# `(red:1.2)` multiplies the odds by about 1.2 ** 6, which is 3. Measured on the shapes pipelines (docs/weights.md):
+# plain odds of 1.2 are hardly seen, and odds of 1.2 ** 6 move the image as much as embedding scaling of 1.2, as users
+# know it, does on the UNet.
 DEFAULT_STRENGTH = 6.0
 
-# Below this weight the text encoder takes part under where="auto". On the prototype, odds of 0.12 and more in the text
-# encoder did nothing, large ones acted backwards, and 0 removed the object better than anything else.
+CEILING = 20.0
+"""No weight multiplies odds by more than this, unless strength is "exact". Beyond it more weight acted backwards on the
+shapes pipelines: the weighted object loses its outline to its own attention, and images break (docs/weights.md)."""
+
+# Below this weight the text encoder takes part under where="auto". In the text encoder moderate weights do little and
+# large ones do harm, but 0 removes the object better than anything else (docs/weights.md).
 _FADE = 0.1
 
 # float32 carries odds up to about 3e38; beyond this the word has all the attention there is anyway.
@@ -29,12 +34,18 @@ _LARGEST_ODDS = 1e30
 class Weighting:
     """How prompt weights act in attention.
 
+    A weight w multiplies the word's odds by |w| ** strength, its rise bent so that it ends at 20 (`CEILING`):
+
+        odds = exp(L tanh(strength ln|w| / L)) with L = ln 20 for |w| > 1,    |w| ** strength for |w| <= 1
+
+    and the sign goes to the word's value. At w = 1 the two are one smooth curve, and more weight is always more odds.
+
     Attributes:
-        where: `denoiser`: a weight w multiplies the word's odds in cross-attention by |w| ** strength (and the sign
-            goes to its value); `text`: the same among the keys of the text encoder; `both`; `auto` (the default): in
-            the denoiser, and in the text encoder only for weights between -0.1 and 0.1, where it fades the word out.
-        strength: the exponent; None is :data:`DEFAULT_STRENGTH`. `"exact"` means plain odds w, and turns `auto` into
-            `both`.
+        where: `denoiser`: in cross-attention, or for the text keys of joint attention; `text`: among the keys of the
+            text encoder; `both`; `auto` (the default): in the denoiser, and in the text encoder only for weights
+            between -0.1 and 0.1, where it fades the word out.
+        strength: the exponent; None is :data:`DEFAULT_STRENGTH`. `"exact"` means plain odds w without a ceiling, and
+            turns `auto` into `both`.
 
     Raises:
         ConfigError: for a place that does not exist or a strength that is not a positive finite number.
@@ -50,10 +61,12 @@ class Weighting:
         if strength is None or strength == "exact":
             return
         if isinstance(strength, str) or not (math.isfinite(strength) and strength > 0):
-            raise ConfigError(f'strength={strength!r} must be "exact" or a positive number (the default is 6).')
+            raise ConfigError(
+                f'strength={strength!r} must be "exact" or a positive number (the default is {DEFAULT_STRENGTH:g}).'
+            )
 
     def in_denoiser(self, weight: float) -> float:
-        """Odds of a word of this weight in the denoiser's cross-attention; 1 leaves it alone."""
+        """Odds of a word of this weight in the denoiser's attention; 1 leaves it alone."""
         return 1.0 if self.where == "text" else self._odds(weight)
 
     def in_text_encoder(self, weight: float) -> float:
@@ -65,9 +78,12 @@ class Weighting:
         return self._odds(weight)
 
     def _odds(self, weight: float) -> float:
-        exponent = 1.0 if self.strength == "exact" else DEFAULT_STRENGTH if self.strength is None else self.strength
-        try:
-            size = min(abs(weight) ** float(exponent), _LARGEST_ODDS)
-        except OverflowError:
-            size = _LARGEST_ODDS
-        return math.copysign(size, weight) if weight else 0.0
+        if self.strength == "exact":
+            return math.copysign(min(abs(weight), _LARGEST_ODDS), weight)
+        if weight == 0:
+            return 0.0
+        rise = float(DEFAULT_STRENGTH if self.strength is None else self.strength) * math.log(abs(weight))
+        if rise > 0:
+            most = math.log(CEILING)
+            rise = most * math.tanh(rise / most)
+        return math.copysign(math.exp(rise), weight)

@@ -111,7 +111,8 @@ def _crossings(table: Table, target: str, measure: str, weight: float) -> Array 
 def _painted(table: Table, target: str, measure: str) -> list[float]:
     """The odds that were painted in the denoiser alone, ascending, 1 among them. The few beyond 1000, where images
     break, are left out."""
-    cells = [Cell("denoiser", weight, target) for weight in WEIGHTS] + [Cell("odds", each, target) for each in ODDS]
+    cells = [Cell(arm, weight, target) for arm in ("denoiser", "power") for weight in WEIGHTS]
+    cells += [Cell("odds", each, target) for each in ODDS]
     odds = {cell.effect.denoiser for cell in cells if 0 < cell.effect.denoiser <= _LARGEST}
     return sorted(each for each in odds if np.isfinite(table.of(Effect(denoiser=each), target, measure)).any())
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from promptattn.prompt import EncoderPlan, TokenPlan
 from promptattn.processors.segments import segments_of
+from promptattn.prompt import EncoderPlan, TokenPlan
 
 __all__ = ["emphasise", "scale_embeddings"]
 

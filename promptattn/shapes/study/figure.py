@@ -10,7 +10,14 @@ from promptattn.shapes.study.table import MEASURES
 __all__ = ["draw"]
 
 _PANELS = ("own", "likeness", "mass", "other", "other_mass", "change", "broken")
-_COLOURS = {"denoiser": "#d4572a", "text": "#3d7a9e", "both": "#6b4fa0", "auto": "#111111", "a1111": "#7f7f7f"}
+_COLOURS = {
+    "denoiser": "#d4572a",
+    "text": "#3d7a9e",
+    "both": "#6b4fa0",
+    "power": "#c9a227",
+    "auto": "#111111",
+    "a1111": "#7f7f7f",
+}
 _NAMES = {"a1111": "A1111's embedding scaling", "auto": "auto (the default)"}
 # Weights stand at equal distances: most lie between 0 and 2, and -1 is a place of its own.
 _PLACES = {f"{weight:g}": place for place, weight in enumerate(WEIGHTS)}

@@ -35,7 +35,7 @@ def paint(
     from promptattn import Capture, attend
 
     way = cell.weighting
-    weighted = [case.text if cell.weight == 1 else case.prompt(cell.target, cell.weight) for case in cases]
+    weighted = [case.text if cell.weight == 1 else case.prompt(cell.target, cell.written) for case in cases]
     if way is None and cell.weight != 1:
         return [Painted(image, {}) for image in _call(pipe, _scaled(pipe, weighted, cases), cases, options)]
     capture = Capture(relations="image->text") if maps else False
