@@ -212,9 +212,12 @@ class DenoiserWatch:
         if watched is None:
             return _Reading(text, version, blocks, weights)
         images = torch.arange(len(target.groups)).repeat_interleave(watched.images_per_prompt)
+        groups = target.groups[images]
+        kept = (groups >= 0).any(dim=0).nonzero().flatten()
         picked = Watched(
-            groups=target.groups[images].to(text.device),
+            groups=groups[:, kept].to(text.device),
             columns=target.columns,
+            key_rows=kept.to(text.device),
             text_rows=target.text_rows.to(text.device),
             patches=self.capture.patches if self.capture else (),
         )

@@ -112,7 +112,7 @@ def recorded(transformer, odds=None, rows="image"):
             given = kwargs.get("encoder_hidden_states"), kwargs.get("image_rotary_emb")
             query, key, _, text, image = projections(layer, hidden, *given, texts[-1])
             likelihood = likelihood_of(query, key)
-            if odds is not None:
+            if odds is not None and text is not None:
                 likelihood = likelihood * on_text(odds(len(calls) - 1).abs(), likelihood, text, image, rows)
             mass = (likelihood / likelihood.sum(-1, keepdim=True)).mean(1)
             calls[-1][name] = Joint(mass, text, image)
@@ -130,7 +130,7 @@ def recorded(transformer, odds=None, rows="image"):
 
 
 class _Weighted:
-    """Joint attention with odds on text keys, written out plainly; `odds()` gives those of the call, `[batch, text]`."""
+    """Joint attention with odds on text keys, written out plainly; `odds()`: of the call, `[batch, text row]`."""
 
     def __init__(self, odds, rows="image", texts=0):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Joint attention in Stable Diffusion 3 and Flux: stock images to the bit, exact maps of all relations, exact weights."""
+"""Joint attention in Stable Diffusion 3 and Flux: stock images to the bit, and exact maps of all relations."""
 
 import diffusers
 import numpy as np
@@ -6,8 +6,6 @@ import pytest
 import tiny_pipelines as tiny
 import torch
 from joint_reference import (
-    WeightedFluxProcessor,
-    WeightedJointProcessor,
     image_layers,
     joint_layers,
     recorded,
@@ -15,7 +13,6 @@ from joint_reference import (
 
 import promptattn
 from promptattn.maps.capture import Capture
-from promptattn.processors import attention_layers
 
 PROMPT, NEGATIVE = "a red cat and a gray mouse", "ugly, blurry"
 GATO = "un gato rojo persigue a un ratón gris"
