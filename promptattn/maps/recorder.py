@@ -143,14 +143,16 @@ class Watched:
     """What of a batch is watched, on the denoiser's device.
 
     Attributes:
-        groups: int64 `[image, text row]`: the column that each row of the text is summed into, -1 for none.
+        groups: int64 `[image, key row]`: the column that each of `key_rows` is summed into, -1 for none.
         columns: the number of columns.
+        key_rows: int64 `[key row]`: the rows of the text that have a column in any of the images.
         text_rows: int64 `[query]`: the rows of the text whose own attention is watched.
         patches: places of the image as (row, column) shares of its height and width.
     """
 
     groups: torch.Tensor
     columns: int
+    key_rows: torch.Tensor
     text_rows: torch.Tensor
     patches: Sequence[tuple[float, float]] = ()
 
@@ -169,7 +171,7 @@ class _Selection(NamedTuple):
 
 
 def _image_to_text(watched: Watched, places: Places) -> _Selection:
-    keys = _rows(_text(places), watched.device)
+    keys = watched.key_rows + _text(places).start
     return _Selection(places.image, keys, watched.groups, (_length(places.image), watched.columns))
 
 
@@ -188,9 +190,9 @@ def _text_to_image(watched: Watched, places: Places) -> _Selection:
 
 
 def _text_to_text(watched: Watched, places: Places) -> _Selection:
-    text = _text(places)
-    keys = _rows(text, watched.device)
-    return _Selection(watched.text_rows + text.start, keys, watched.groups, (len(watched.text_rows), watched.columns))
+    start = _text(places).start
+    shape = (len(watched.text_rows), watched.columns)
+    return _Selection(watched.text_rows + start, watched.key_rows + start, watched.groups, shape)
 
 
 _SELECT: dict[Relation, Callable[[Watched, Places], _Selection]] = {

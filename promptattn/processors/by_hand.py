@@ -64,8 +64,8 @@ def processors_for(
     index = (weights != 1).any(dim=0).nonzero().flatten()
     key_weights = KeyWeights(index, weights[:, index]) if len(index) else None
     call = layout.call(denoiser, torch.empty(*weights.shape, 0), size or (1, 1))
-    groups = torch.arange(weights.shape[1]).expand(images_per_prompt, -1)
-    watched = Watched(groups, weights.shape[1], text_rows=torch.arange(0))
+    every = torch.arange(weights.shape[1])
+    watched = Watched(every.expand(images_per_prompt, -1), len(every), key_rows=every, text_rows=torch.arange(0))
 
     processors: dict[str, Any] = {}
     for name, kind in kinds.items():
