@@ -33,6 +33,7 @@ _ELSEWHERE = {
     "output": "export.folder",
     "sampler": "scheduler",
     "torch_dtype": "dtype",
+    "true_cfg_scale": "true_cfg",
 }
 
 

@@ -195,6 +195,8 @@ class RunConfig(Section):
     """None is the pipeline's own."""
     steps: Annotated[int, AfterValidator(_at_least_one_step)] | None = None
     guidance: Number | None = None
+    true_cfg: Number | None = None
+    """Guidance by a second pass where `guidance` is an input of the model (Flux): there a negative prompt needs it."""
     size: SizeConfig = SizeConfig()
     seed: Annotated[Listed[Annotated[int, Field(ge=0, lt=2**63)]], AfterValidator(_apart)] = [0]
     """Of the first image; image i has `seed + i`. Several seeds are several runs, each in a folder of its own."""

@@ -129,6 +129,7 @@ def _generate(
         seed=seed,
         num_inference_steps=config.steps,
         guidance_scale=config.guidance,
+        true_cfg_scale=config.true_cfg,
         height=config.size.height,
         width=config.size.width,
         num_images_per_prompt=config.images,

@@ -79,6 +79,7 @@ def generate(
     seed: int = 0,
     num_inference_steps: int | None = None,
     guidance_scale: float | None = None,
+    true_cfg_scale: float | None = None,
     height: int | None = None,
     width: int | None = None,
     num_images_per_prompt: int = 1,
@@ -98,8 +99,8 @@ def generate(
     Args:
         pipe_or_name: a pipeline, or whatever :func:`load` takes.
         seed: each image i of the call has a generator of its own, seeded with `seed + i`, so that it can be made alone.
-        num_inference_steps, guidance_scale, height, width: the pipeline's own; None is what suits the preset, or
-            else the pipeline's default.
+        num_inference_steps, guidance_scale, true_cfg_scale, height, width: the pipeline's own; None is what suits the
+            preset, or else the pipeline's default. Flux reads a negative prompt with a true_cfg_scale above 1 only.
         weight_steps: the steps in which weights act.
         on_step: called with (steps done, steps in all) after each.
         syntax, where, strength, layers, capture, clip_skip: see :func:`attend`.
@@ -131,6 +132,7 @@ def generate(
     given = {
         "num_inference_steps": num_inference_steps,
         "guidance_scale": guidance_scale,
+        "true_cfg_scale": true_cfg_scale,
         "height": height,
         "width": width,
         "callback_on_step_end": _progress(on_step),
@@ -138,6 +140,8 @@ def generate(
     options = _applicable(
         pipe, {**recommended(pipe), **{name: value for name, value in given.items() if value is not None}}
     )
+    if negative_prompt is not None:
+        _check_negative(pipe, options)
     with run, _memory_told():
         images = pipe(
             **run.inputs,
@@ -182,6 +186,16 @@ def _applicable(pipe: Any, options: dict[str, Any]) -> dict[str, Any]:
             stacklevel=3,
         )
     return taken
+
+
+def _check_negative(pipe: Any, options: dict[str, Any]) -> None:
+    true_cfg = inspect.signature(type(pipe).__call__).parameters.get("true_cfg_scale")
+    if true_cfg is not None and options.get("true_cfg_scale", true_cfg.default) <= 1:
+        warnings.warn(
+            f"{type(pipe).__name__} reads a negative prompt only with a true_cfg_scale above 1; here it does nothing.",
+            PromptAttnWarning,
+            stacklevel=3,
+        )
 
 
 def _maps(run: Any, settings: dict[str, Any]) -> HeatMaps:

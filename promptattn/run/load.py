@@ -1,5 +1,6 @@
 """Pipelines by preset, folder or hub id."""
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -126,14 +127,24 @@ def _from_pretrained(source: str, options: Mapping[str, Any]) -> Any:
 
     local = Path(source).is_dir()
     try:
+        absent = _absent(Path(source)) if local else {}
         with _without_bars() if local else nullcontext():
-            return DiffusionPipeline.from_pretrained(source, **options)
+            return DiffusionPipeline.from_pretrained(source, **options, **absent)
     # Whatever a model's files or a network can make of it: torch, safetensors, tokenizers and the HTTP library each
     # raise errors of their own. The whole story is in __cause__.
     except Exception as error:
         if local:
             raise UnsupportedModelError(f"the pipeline in {source} cannot be loaded: {first_line(error)}.") from error
         raise hub_error(source, options["revision"], error) from error
+
+
+def _absent(folder: Path) -> dict[str, None]:
+    """The parts that a pipeline was saved without, such as a Stable Diffusion 3 without T5.
+
+    diffusers saves such a folder, and loads it only when told once more that the part is None.
+    """
+    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    return {name: None for name, value in index.items() if isinstance(value, list) and value[:1] == [None]}
 
 
 def _tokenizer_files(model: str, revision: str | None) -> Path:

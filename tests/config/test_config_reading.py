@@ -359,6 +359,7 @@ configs = section(
     ),
     steps=st.integers(1, 99),
     guidance=number,
+    true_cfg=number,
     size=section(height=st.integers(1, 4096), width=st.integers(1, 4096)),
     seed=st.one_of(st.integers(0, 2**63 - 1), st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=3, unique=True)),
     images=st.integers(1, 9),

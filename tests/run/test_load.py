@@ -246,3 +246,36 @@ def test_arguments_that_a_pipeline_has_not_are_said_and_left_out(monkeypatch):
     size = dict(num_inference_steps=2, height=16, width=16)
     with pytest.warns(PromptAttnWarning, match=r"Distilled has no guidance_scale, so guidance_scale=3\.0 does nothing"):
         promptattn.generate(pipe, "a cat", guidance_scale=3.0, **size)
+
+
+def test_guidance_that_a_distilled_flux_does_not_read_is_said(recwarn):
+    size = dict(num_inference_steps=1, height=16, width=16, capture=False)
+    with pytest.warns(PromptAttnWarning, match=r"takes no guidance as input, so guidance_scale=3\.0 does nothing"):
+        promptattn.generate(tiny.flux(guidance=False), "a cat", guidance_scale=3.0, **size)
+    recwarn.clear()
+    promptattn.generate(tiny.flux(guidance=False), "a cat", guidance_scale=0.0, **size)
+    promptattn.generate(tiny.flux(guidance=True), "a cat", guidance_scale=3.0, **size)
+    assert not [warning for warning in recwarn if "guidance" in str(warning.message)]
+
+
+def test_a_negative_prompt_needs_true_guidance_in_flux(recwarn):
+    pipe = tiny.flux()
+    size = dict(num_inference_steps=1, height=16, width=16, capture=False)
+    with pytest.warns(PromptAttnWarning, match="reads a negative prompt only with a true_cfg_scale above 1"):
+        without = promptattn.generate(pipe, "a cat", "ugly", **size).images[0]
+    recwarn.clear()
+    made = promptattn.generate(pipe, "a cat", "ugly", true_cfg_scale=4.0, **size)
+    assert not [warning for warning in recwarn if "negative" in str(warning.message)]
+    assert made.settings["true_cfg_scale"] == 4.0
+    assert made.images[0].tobytes() != without.tobytes()
+
+
+def test_a_folder_saved_without_an_encoder_loads(tmp_path):
+    tiny.sd3(t5=False).save_pretrained(tmp_path / "no-t5")
+    pipe = load(tmp_path / "no-t5")
+    assert type(pipe).__name__ == "StableDiffusion3Pipeline"
+    assert pipe.text_encoder_3 is None
+    assert pipe.tokenizer_3 is None
+    assert set(vars(load_tokenizers(tmp_path / "no-t5"))) == {"tokenizer", "tokenizer_2"}
+    made = promptattn.generate(pipe, "a (red:1.4) cat", num_inference_steps=1, height=16, width=16)
+    assert made.maps["red"].share > 0
