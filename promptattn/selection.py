@@ -43,7 +43,9 @@ def in_steps(steps: Steps, step: int, total: int) -> bool:
     return step in steps
 
 
-def match_layers(names: Sequence[str], patterns: Sequence[str] | str | None, option: str) -> list[str]:
+def match_layers(
+    names: Sequence[str], patterns: Sequence[str] | str | None, option: str, *, kind: str = "attention layer"
+) -> list[str]:
     """The layer names that any pattern selects: a name, the start of one (`up_blocks.1`), or a glob (`*attn2`).
 
     Raises:
@@ -57,6 +59,6 @@ def match_layers(names: Sequence[str], patterns: Sequence[str] | str | None, opt
         matched = {n for n in names if n == pattern or n.startswith(pattern + ".") or fnmatchcase(n, pattern)}
         if not matched:
             near = get_close_matches(pattern, names, n=3, cutoff=0.1) or list(names)[:3]
-            raise ConfigError(f"{option}: no attention layer is called {pattern!r}; near it are {', '.join(near)}.")
+            raise ConfigError(f"{option}: no {kind} is called {pattern!r}; near it are {', '.join(near)}.")
         chosen |= matched
     return [name for name in names if name in chosen]

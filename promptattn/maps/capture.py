@@ -46,10 +46,12 @@ class Capture:
     per_head: bool = False
 
     def __post_init__(self) -> None:
-        # One word or relation may stand without a list round it; its letters are not meant.
+        # One word, relation or head may stand without a list round it; a word's letters are not meant.
         for name in ("words", "relations"):
             if isinstance(getattr(self, name), str):
                 object.__setattr__(self, name, (getattr(self, name),))
+        if isinstance(self.heads, int):
+            object.__setattr__(self, "heads", (self.heads,))
         check_steps(self.steps, "Capture(steps=...)")
         for relation in self.relations:
             if relation not in RELATIONS:

@@ -359,6 +359,10 @@ class HeatMaps:
     def _sum(self, label: str, columns: Sequence[int], weight: float | None) -> HeatMap:
         self._single()
         if not self.records:
+            if self.text_attention or self.sources or self.patches:
+                raise CaptureError(
+                    "Where words are looked at was not recorded: Capture(relations=...) left out image->text."
+                )
             raise CaptureError("No layer was recorded, so there are no maps; was the pipeline run inside attend(...)?")
         count = len(columns) if self.averaged else 1
         layers = {layer.name: _sum_of(layer.mass[0], columns) / np.float32(count) for layer in self.records}

@@ -71,14 +71,15 @@ class PromptInfo:
 
 @dataclass(frozen=True, eq=False)
 class LayerMaps:
-    """How much each place of one cross-attention layer attends to each column of the prompt."""
+    """How much each place of the image attends to each column of the prompt in one cross- or joint-attention layer."""
 
     name: str
     """The module's path in the denoiser, e.g. `mid_block.attentions.0.transformer_blocks.0.attn2`."""
     grid: tuple[int, int]
     """(height, width) of the layer's own grid of image places."""
     mass: Array
-    """`[image, height, width, column]`, summing to 1 over columns at each place, unless every weight there was 0."""
+    """`[image, height, width, column]`. In cross-attention with every column kept the columns of a place sum to 1, unless
+    every weight there was 0; in joint attention what is missing from 1 goes to the image."""
     per_step: Array | None = None
     """`[step, image, height, width, column]`, where steps were kept apart."""
     per_head: Array | None = None

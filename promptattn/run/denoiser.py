@@ -110,7 +110,7 @@ class DenoiserWatch:
         self._acted: set[Kind] = set()
         self._kinds = layout.layers(denoiser)
         readers = _readers(denoiser, self._kinds)
-        self._weighed = set(match_layers(readers, layers, "layers"))
+        self._weighed = set(match_layers(readers, layers, "layers", kind="attention layer that sees text"))
         self._relations: dict[str, tuple[Relation, ...]] = {}
         self.recorders: dict[Relation, Recorder] = {}
         if capture:

@@ -221,3 +221,13 @@ def test_a_pipeline_of_crops_is_refused_by_name():
     pipe.__dict__.update(tiny.sd().__dict__)
     with pytest.raises(UnsupportedModelError, match=r"Panorama.*crops"):
         promptattn.attend(pipe, "a cat")
+
+
+def test_what_was_not_asked_for_is_named(sd):
+    with promptattn.attend(sd, "a red cat", capture=Capture(relations="text->text", heads=0)) as run:
+        generate(sd, **run.inputs)
+    assert run.maps.relation("cat", "red") > 0
+    with pytest.raises(CaptureError, match="left out image->text"):
+        run.maps["cat"]
+    with pytest.raises(ConfigError, match="no attention layer that sees text is called '\\*attn1'"):
+        promptattn.attend(sd, "a (red:1.2) cat", layers="*attn1").__enter__()
