@@ -78,8 +78,8 @@ class LayerMaps:
     grid: tuple[int, int]
     """(height, width) of the layer's own grid of image places."""
     mass: Array
-    """`[image, height, width, column]`. In cross-attention with every column kept the columns of a place sum to 1, unless
-    every weight there was 0; in joint attention what is missing from 1 goes to the image."""
+    """`[image, height, width, column]`. In cross-attention with every column kept the columns of a place sum to 1,
+    unless every weight there was 0; in joint attention what is missing from 1 goes to the image."""
     per_step: Array | None = None
     """`[step, image, height, width, column]`, where steps were kept apart."""
     per_head: Array | None = None
