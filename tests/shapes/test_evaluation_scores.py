@@ -12,6 +12,7 @@ from promptattn.shapes.evaluation.grounding import (
     METRICS,
     Sample,
     choose_thresholds,
+    difference,
     interval,
     samples,
     summary,
@@ -88,7 +89,7 @@ def test_the_catalogue_names_everything_once():
 
 def test_perfect_maps_score_perfectly():
     scores = summary(samples(recordings(), perfect, every))
-    assert [scores[name] for name in METRICS] == [1, 1, 1, 1, 0, 0]
+    assert [scores[name] for name in METRICS] == [1, 1, 1, 0, 0]
     assert scores["n"] == 32
     assert scores["pictures"] == 8
 
@@ -146,6 +147,18 @@ def test_intervals_hold_the_mean_and_count_pictures_not_words():
     assert interval(np.full(5, 0.25), np.arange(5)) == (0.25, 0.25)
 
 
+def test_differences_are_paired():
+    rng = np.random.default_rng(5)
+    curves = [rng.random(len(LEVELS)) for _ in range(20)]
+    one = [sample(i, i % 2, curve, ap=0.3 + 0.02 * i) for i, curve in enumerate(curves)]
+    two = [sample(i, i % 2, curve, ap=0.2 + 0.02 * i) for i, curve in enumerate(curves)]
+    gained = difference(one, two)
+    assert gained["ap"] == pytest.approx(0.1)
+    assert gained["ap_interval"] == pytest.approx([0.1, 0.1])  # though the scores themselves vary a lot
+    assert gained["iou"] == 0
+    assert summary(one)["ap_interval"][1] - summary(one)["ap_interval"][0] > 0.05
+
+
 # Choosing.
 
 
@@ -182,9 +195,13 @@ def test_what_is_chosen_on_one_half_makes_the_maps_of_the_other():
 
 
 def test_the_table_tells_what_was_planted():
-    rows = {(row["kind"], row["name"]): row for row in grounding_table(recordings(12))}
+    rows = {(row["kind"], row["name"]): row for row in grounding_table(recordings(8))}
     knows, ignorant = rows["layer", "up_blocks.0"], rows["layer", "mid_block"]
     for kind in ("noun", "colour"):
+        gained = rows["gain", "coherence over mean"][kind]
+        assert gained["ap"] == pytest.approx(
+            rows["rule", "coherence"][kind]["ap"] - rows["rule", "mean"][kind]["ap"], abs=2e-4
+        )
         assert knows[kind]["ap"] > 0.6 > 0.3 > ignorant[kind]["ap"]
         assert knows[kind]["shuffled"]["ap"] < knows[kind]["ap"] - 0.3
         assert knows[kind]["other"]["iou"] < 0.1

@@ -6,20 +6,31 @@ ways round; intervals resample whole pictures, as words of one picture are not i
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from promptattn.maps.metrics import average_precision, best_iou, iou_curve, leakage, outside, pointing_hit
+from promptattn.maps.metrics import average_precision, iou_curve, leakage, outside, pointing_hit
 from promptattn.shapes.evaluation.recording import Recording, Word
 
-__all__ = ["LEVELS", "METRICS", "Heats", "Sample", "interval", "samples", "summary"]
+__all__ = [
+    "LEVELS",
+    "METRICS",
+    "Heats",
+    "Sample",
+    "choose_thresholds",
+    "difference",
+    "interval",
+    "samples",
+    "summary",
+]
 
 LEVELS = np.arange(0.02, 0.99, 0.02)
 """The thresholds that are tried, as shares of the way from a map's least to its largest value."""
 
-METRICS = ("iou", "best_iou", "ap", "pointing", "outside", "leakage")
+METRICS = ("iou", "ap", "pointing", "outside", "leakage")
 
 Floats = NDArray[np.float64]
 Heats = Callable[[Recording], Floats]
@@ -72,7 +83,6 @@ def samples(
 
 def _score(picture: int, half: int, heat: Floats, mask: NDArray[np.bool_], other: NDArray[np.bool_] | None) -> Sample:
     scores = {
-        "best_iou": best_iou(heat, mask),
         "ap": average_precision(heat, mask),
         "pointing": pointing_hit(heat, mask),
         "outside": outside(heat, mask),
@@ -82,7 +92,7 @@ def _score(picture: int, half: int, heat: Floats, mask: NDArray[np.bool_], other
 
 
 def summary(found: Sequence[Sample], thresholds: tuple[int, int] | None = None) -> dict[str, Any]:
-    """Means of all metrics with 95 % intervals, their number, and the thresholds that were chosen.
+    """Means of all metrics with 95 % intervals, the number of words and pictures, and the thresholds.
 
     `thresholds` are indices into `LEVELS` for the two halves, for a control that has to live with those of the maps
     themselves; they are chosen here unless given.
@@ -90,16 +100,31 @@ def summary(found: Sequence[Sample], thresholds: tuple[int, int] | None = None) 
     if not found:
         return {"n": 0}
     chosen = thresholds or choose_thresholds(found)
+    table = _means(_values(found, chosen), found)
+    table["thresholds"] = [round(float(LEVELS[index]), 2) for index in chosen]
+    return table
+
+
+def difference(found: Sequence[Sample], other: Sequence[Sample]) -> dict[str, Any]:
+    """How much better `found` scores than `other` on the same words: mean differences, with intervals of their own."""
+    if not found:
+        return {"n": 0}
+    mine, theirs = (_values(each, choose_thresholds(each)) for each in (found, other))
+    return _means({name: mine[name] - theirs[name] for name in METRICS}, found)
+
+
+def _values(found: Sequence[Sample], thresholds: tuple[int, int]) -> dict[str, Floats]:
     values = {name: np.array([sample.scores[name] for sample in found]) for name in METRICS if name != "iou"}
-    values["iou"] = np.array([sample.curve[chosen[sample.half]] for sample in found])
+    values["iou"] = np.array([sample.curve[thresholds[sample.half]] for sample in found])
+    return values
+
+
+def _means(values: dict[str, Floats], found: Sequence[Sample]) -> dict[str, Any]:
     pictures = np.array([sample.picture for sample in found])
     table: dict[str, Any] = {"n": len(found), "pictures": len(set(pictures.tolist()))}
     for name in METRICS:
-        low, high = interval(values[name], pictures)
         table[name] = _mean(values[name])
-        table[f"{name}_interval"] = [low, high]
-    table["thresholds"] = [round(float(LEVELS[index]), 2) for index in chosen]
-    table["threshold_indices"] = list(chosen)
+        table[f"{name}_interval"] = list(interval(values[name], pictures))
     return table
 
 
@@ -119,10 +144,16 @@ def interval(values: Floats, pictures: NDArray[np.int_], draws: int = 1000) -> t
         return float("nan"), float("nan")
     _, place = np.unique(pictures[known], return_inverse=True)
     sums, counts = np.bincount(place, values[known]), np.bincount(place)
-    rng = np.random.default_rng(0)
-    drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=draws)
+    drawn = _resamples(len(sums), draws)
     low, high = np.percentile(drawn @ sums / (drawn @ counts), [2.5, 97.5])
     return round(float(low), 4), round(float(high), 4)
+
+
+@lru_cache(maxsize=4)
+def _resamples(pictures: int, draws: int) -> Floats:
+    """How often each picture is drawn, `[draw, picture]`; the same for every score, so that differences are paired."""
+    rng = np.random.default_rng(0)
+    return rng.multinomial(pictures, np.full(pictures, 1 / pictures), size=draws).astype(np.float64)
 
 
 def _mean(values: Floats) -> float:

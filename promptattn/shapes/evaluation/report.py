@@ -10,6 +10,7 @@ __all__ = ["markdown", "short"]
 
 TITLES = {
     "rule": "Rules that combine all layers",
+    "gain": "What the default gains, word by word",
     "group": "Groups of layers",
     "layer": "Single layers",
     "head": "Single heads",

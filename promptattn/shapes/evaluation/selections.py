@@ -74,9 +74,8 @@ def catalogue(recording: Recording) -> list[Selection]:
         found += [Selection("head", f"{name} head {head}", ((name, head),)) for head in range(heads)]
     for label, part in QUARTERS.items():
         found += [Selection("layer and steps", f"{name}, {label}", _whole([name]), part) for name in names]
-    for rule in RULES:
-        found += [Selection("steps", f"{rule}, {label}", rule, part) for label, part in PARTS.items()]
-        found += [Selection("cumulative", f"{rule}, first {stop:.0%}", rule, (0.0, stop)) for stop in STOPS]
+    found += [Selection("steps", f"coherence, {label}", "coherence", part) for label, part in PARTS.items()]
+    found += [Selection("cumulative", f"coherence, first {stop:.0%}", "coherence", (0.0, stop)) for stop in STOPS]
     total = len(recording.layers[names[0]].steps)
     return [each for each in found if _steps_in(each.steps, total)]
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptattn.maps.combination import RULES, Rule
-from promptattn.shapes.evaluation.grounding import Heats, choose_thresholds, samples, summary
+from promptattn.shapes.evaluation.grounding import Heats, choose_thresholds, difference, samples, summary
 from promptattn.shapes.evaluation.recording import Recording, Word
 from promptattn.shapes.evaluation.search import Choice, all_units, best_single, crossed, greedy
 from promptattn.shapes.evaluation.selections import Selection, catalogue, heat
@@ -35,7 +35,7 @@ def grounding_table(recordings: Sequence[Recording]) -> list[Row]:
     for selection in catalogue(recordings[0]):
         scores = _scores(recordings, _heats(selection), controls=selection.kind in CONTROLLED)
         rows.append({"kind": selection.kind, "name": selection.name} | scores)
-    return [*rows, *_searched(recordings), _parts(recordings)]
+    return [*rows, *_differences(recordings), *_searched(recordings), _parts(recordings)]
 
 
 def absent_table(recordings: Sequence[Recording]) -> list[Row]:
@@ -82,6 +82,16 @@ def _scores(recordings: Sequence[Recording], heats: Heats, *, controls: bool) ->
             scored = samples(recordings, heats, _words(role), against=control)
             row[label][control] = summary(scored, choose_thresholds(found))
     return row
+
+
+def _differences(recordings: Sequence[Recording]) -> list[Row]:
+    """What the default rule gains over the other rules, word by word."""
+    rows: list[Row] = [{"kind": "gain", "name": f"coherence over {rule}"} for rule in RULES if rule != "coherence"]
+    for role, label in ROLES.items():
+        found = {rule: samples(recordings, _heats(_by(rule)), _words(role)) for rule in RULES}
+        for row in rows:
+            row[label] = difference(found["coherence"], found[row["name"].split()[-1]])
+    return rows
 
 
 def _searched(recordings: Sequence[Recording]) -> list[Row]:
