@@ -82,6 +82,7 @@ class DenoiserWatch:
 
     Attributes:
         recorders: what was recorded, by relation.
+        sample_size, total: of the image that was recorded last: (height, width) of its latents, and its steps.
         calls, recognised: how many denoiser calls there were, and in how many the text was this run's.
     """
 
@@ -106,7 +107,9 @@ class DenoiserWatch:
         self.calls = self.recognised = 0
         self.images: tuple[int, ...] = ()
         self.sample_size: tuple[int, int] = (0, 0)
-        self._known: _Reading | None = None
+        self.total = 0
+        self._generation = 0
+        self._known: list[_Reading] = []
         self._acted: set[Kind] = set()
         self._kinds = layout.layers(denoiser)
         readers = _readers(denoiser, self._kinds)
@@ -135,7 +138,7 @@ class DenoiserWatch:
         for handle in self._handles:
             handle.remove()
         self._handles = []
-        self._known = None
+        self._known = []
         self._stepping.release()
         self.installation.remove()
 
@@ -175,16 +178,22 @@ class DenoiserWatch:
         if not reading.blocks:
             return
         self.recognised += 1
-        if self.follower.advance(call.timestep, self._pipe.scheduler, self._stepping.count(self._pipe.scheduler)):
-            for recorder in self.recorders.values():
-                recorder.reset()
-            self.sample_size = call.size
+        self.follower.advance(call.timestep, self._pipe.scheduler, self._stepping.count(self._pipe.scheduler))
         step, total = self.follower.step, self.follower.total
+        if reading.rows is not None and self._generation != self.follower.generations:
+            self._begin(call, total)
         if reading.weights is not None and in_steps(self._steps, step, total):
             self._weigh(call, reading)
         recorded = self.capture is not None and in_steps(self.capture.steps, step, total)
         if recorded and reading.rows is not None and not call.worsened:
             self._watch(call, reading)
+
+    def _begin(self, call: DenoiserCall, total: int) -> None:
+        """Forget the image before. Rows of the negative prompt alone do not: another run's may have the same text."""
+        self._generation = self.follower.generations
+        for recorder in self.recorders.values():
+            recorder.reset()
+        self.sample_size, self.total = call.size, total
 
     def _after(self, denoiser: torch.nn.Module, args: Any, output: Any) -> None:
         self._clear()
@@ -194,11 +203,14 @@ class DenoiserWatch:
             site.clear()
 
     def _read(self, text: torch.Tensor) -> _Reading:
-        # A pipeline hands over the same tensor at every step: compare once, not once a step (a device sync).
+        # A pipeline hands over the same tensors at every step, one or, for prompt and negative prompt apart, two:
+        # compare each once, not once a step (a device sync).
         version = -1 if text.is_inference() else text._version
-        if self._known is None or self._known.text is not text or self._known.version != version:
-            self._known = self._reading(text, version)
-        return self._known
+        known = next((each for each in self._known if each.text is text and each.version == version), None)
+        if known is None:
+            known = self._reading(text, version)
+            self._known = [*self._known[-1:], known]
+        return known
 
     def _reading(self, text: torch.Tensor, version: int) -> _Reading:
         target = self._target
