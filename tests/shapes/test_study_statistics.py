@@ -114,7 +114,8 @@ def made_up(folder, *, own, other):
             size = 0.05 + 0.01 * case.index
             broken = float(cell.effect.embedding > 2)
             measures = {"own": size * own(cell.effect), "other": size * other(cell.effect), "broken": broken}
-            store.append(Key(cell.effect, "colour", case.index), {**measures, "change": abs(1 - own(cell.effect))})
+            changed = abs(1 - own(cell.effect))
+            store.append(Key(cell.effect, "colour", case.index), {**measures, "moved": changed, "change": changed})
     return store
 
 
@@ -186,7 +187,7 @@ def test_losses_are_printed(tmp_path):
     table = Table(made_up(tmp_path, own=own_area, other=spared_by_scaling), CASES, samples=100)
     losses = build(table, ("denoiser", "auto", "a1111", "odds"), ("colour",), {})["losses"]
     assert "colour, weight 1.2: other object's area, relative to weight 1: 0.40 against 1.00" in losses
-    assert any("same strength: other object's area" in loss for loss in losses)
+    assert any("same change: other object's area" in loss for loss in losses)
 
 
 def test_a_report_of_nothing_yet(tmp_path):

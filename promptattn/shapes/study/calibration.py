@@ -26,10 +26,10 @@ _LARGEST = 1000.0
 
 @dataclass(frozen=True)
 class Match:
-    """Embedding scaling of `weight` against the odds that act as strongly on the own object.
+    """Embedding scaling of `weight` against the odds that change the own object's pixels as much.
 
     `beside[measure]` is (odds' value, scaling's value, difference with its interval). `backwards` says that scaling
-    itself gave less for a weight above 1, or more for one below. `reached` is False where no odds act as strongly; the
+    itself gave less for a weight above 1, or more for one below. `reached` is False where no odds change as much; the
     values are then those of the nearest.
     """
 
@@ -56,12 +56,13 @@ def worth(table: Table, target: str, measure: str, weight: float) -> Estimate | 
 
 
 def match(table: Table, target: str, weight: float, measures: Sequence[str]) -> Match | None:
-    """Side effects of scaling and of the odds that act as strongly, by the target's measure of strength."""
+    """What scaling does, and what the odds do that change the own object as much (without a world: the word's area)."""
     strength = table.strength(target)
-    crossings = _crossings(table, target, strength, weight)
+    change = "change_in" if strength == "mass" else "moved"
+    crossings = _crossings(table, target, change, weight)
     if crossings is None:
         return None
-    odds = _painted(table, target, strength)
+    odds = _painted(table, target, change)
     points = np.log(odds)
     beside = {}
     for measure in measures:

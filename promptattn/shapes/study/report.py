@@ -12,7 +12,7 @@ from promptattn.shapes.study.table import MEASURES, Table
 
 __all__ = ["build", "markdown"]
 
-_BESIDE = ("other", "other_present", "other_likeness", "other_mass", "change", "broken")
+_BESIDE = ("own", "likeness", "mass", "other", "other_present", "other_likeness", "other_mass", "change", "broken")
 _COMPARED = ("other", "other_present", "other_likeness", "change", "backwards", "broken")
 _PERCENT = ("own_present", "other_present", "shape", "broken", "backwards", "gathered")
 _LESS_IS_BETTER = {"other": False, "other_present": False, "other_likeness": False, "other_mass": False}
@@ -104,11 +104,11 @@ def _matched_losses(matches: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[
             if row["backwards"]:
                 continue
             if not row["reached"]:
-                found.append(f"{place}: no odds act as strongly")
+                found.append(f"{place}: no odds change the own object as much")
                 continue
             for measure, (ours, theirs, difference) in row["beside"].items():
-                if _is_worse(measure, difference):
-                    found.append(_loss(f"{place}, same strength", measure, ours, theirs))
+                if measure in _COMPARED and _is_worse(measure, difference):
+                    found.append(_loss(f"{place}, same change", measure, ours, theirs))
     return found
 
 
@@ -190,8 +190,8 @@ def _match_table(target: str, matches: Sequence[Mapping[str, Any]]) -> str:
         ]
         for row in matches
     ]
-    head = ["A1111 weight", "odds of the same strength", *(f"{MEASURES[n]} (odds / scaling)" for n in names)]
-    return _titled(f"{target}: at the same strength", head, rows) if rows else ""
+    head = ["A1111 weight", "odds of the same change", *(f"{MEASURES[n]} (odds / scaling)" for n in names)]
+    return _titled(f"{target}: at the same change of the own object", head, rows) if rows else ""
 
 
 def _odds_of(row: Mapping[str, Any]) -> str:
