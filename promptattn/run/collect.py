@@ -60,7 +60,7 @@ def collect(
             *_text_attention(encoded.maps, plans),
             *_joint_attention(recorders.get("text->text"), columns, images, names, _denoiser_name(pipe)),
         ),
-        meta={**meta, "steps": watch.follower.total},
+        meta={**meta, "steps": watch.total},
     )
 
 

@@ -1,50 +1,75 @@
 """Following a pipeline through its denoising steps, from what its denoiser is called with."""
 
 import functools
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.utils.weak import WeakIdKeyDictionary
 
 __all__ = ["StepCounter", "StepFollower", "step_of_call"]
 
 
 class StepCounter:
-    """Counts how often a pipeline's scheduler is asked to step, through its `step` method, until it is released."""
+    """Counts how often a pipeline's scheduler is asked to step, through its `step` method, until it is released.
+
+    Runs in each other share one wrapper round that method; it goes with the last of them, whichever that is.
+    """
 
     def __init__(self) -> None:
-        self._taken = 0
+        self.taken = 0
         self._scheduler: Any = None
-        self._wrapper: Any = None
-        self._own: Any = None
 
     def count(self, scheduler: Any) -> int:
         """How many steps were taken so far by `scheduler`, and those that stood in its place before."""
         if scheduler is not self._scheduler:
             self.release()
-            self._follow(scheduler)
-        return self._taken
+            if scheduler not in _followed:
+                _followed[scheduler] = _Followed(scheduler)
+            _followed[scheduler].counters.append(self)
+            self._scheduler = scheduler
+        return self.taken
 
     def release(self) -> None:
-        """Give the scheduler back the very method it had."""
-        if self._scheduler is not None and self._scheduler.__dict__.get("step") is self._wrapper:
-            if self._own is None:
-                del self._scheduler.step
-            else:
-                self._scheduler.step = self._own
-        self._scheduler = self._wrapper = self._own = None
+        """Give the scheduler back the very method it had, unless another run still counts."""
+        if self._scheduler is None:
+            return
+        followed = _followed[self._scheduler]
+        followed.counters.remove(self)
+        if not followed.counters:
+            followed.restore(self._scheduler)
+            del _followed[self._scheduler]
+        self._scheduler = None
 
-    def _follow(self, scheduler: Any) -> None:
-        stock = scheduler.step
+
+class _Followed:
+    """A scheduler's `step`, wrapped to tell counters."""
+
+    def __init__(self, scheduler: Any) -> None:
+        self.counters: list[StepCounter] = []
+        self._own = scheduler.__dict__.get("step")
+        stock, counters = scheduler.step, self.counters
 
         # Pipelines look at the signature of `step` to see what it takes.
         @functools.wraps(stock)
         def step(*args: Any, **kwargs: Any) -> Any:
-            self._taken += 1
+            for counter in counters:
+                counter.taken += 1
             return stock(*args, **kwargs)
 
-        self._scheduler, self._wrapper, self._own = scheduler, step, scheduler.__dict__.get("step")
-        scheduler.step = step
+        self._wrapper = scheduler.step = step
+
+    def restore(self, scheduler: Any) -> None:
+        if scheduler.__dict__.get("step") is not self._wrapper:
+            return  # somebody wrapped it further since; what is left under that only passes calls on
+        if self._own is None:
+            del scheduler.step
+        else:
+            scheduler.step = self._own
+
+
+_followed: MutableMapping[Any, _Followed] = WeakIdKeyDictionary()
 
 
 @dataclass
