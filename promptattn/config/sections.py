@@ -38,6 +38,7 @@ __all__ = [
     "WeightingConfig",
 ]
 
+ROWS = ("image", "all")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 _ALSO = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "full": "float32", "gpu": "cuda", "half": "float16"}
@@ -105,6 +106,7 @@ class WeightingConfig(Section):
     strength: Exponent | None = None
     layers: Listed[str] | None = None
     steps: StepChoice | None = None
+    rows: Annotated[str, one_of(ROWS)] = "image"
 
 
 class CaptureConfig(Section):
@@ -206,6 +208,8 @@ class RunConfig(Section):
     negative_prompt: Annotated[Prompts | None, VERBATIM] = None
     syntax: Annotated[str, one_of(sorted(SYNTAXES))] = "a1111"
     clip_skip: Annotated[int, Field(ge=0)] | None = None
+    max_sequence_length: Annotated[int, Field(ge=1)] | None = None
+    """Tokens that a T5 text encoder reads."""
     weighting: WeightingConfig = WeightingConfig()
     capture: Annotated[CaptureConfig | None, BeforeValidator(_switch)] = CaptureConfig()
     export: ExportConfig = ExportConfig()

@@ -138,8 +138,10 @@ def _generate(
         strength=config.weighting.strength,
         layers=config.weighting.layers,
         weight_steps=config.weighting.steps,
+        rows=config.weighting.rows,  # type: ignore[arg-type]
         capture=False if config.capture is None else config.capture.capture(),
         clip_skip=config.clip_skip,
+        max_sequence_length=config.max_sequence_length,
         on_step=on_step,
     )
 
@@ -155,6 +157,7 @@ def _filled_in(config: RunConfig, pipe: Any, made: Generation) -> RunConfig:
     dtype = str(pipe.dtype).removeprefix("torch.")
     found = {
         "dtype": dtype if dtype in DTYPES else config.dtype,
+        "max_sequence_length": made.settings.get("max_sequence_length"),
         "steps": made.settings.get("num_inference_steps", config.steps),
         "guidance": made.settings.get("guidance_scale", config.guidance),
         "size": SizeConfig(height=made.images[0].height, width=made.images[0].width),

@@ -16,6 +16,7 @@ from promptattn.maps import HeatMaps
 from promptattn.maps.capture import Capture
 from promptattn.prompt import Prompt
 from promptattn.run.attend import attend
+from promptattn.run.denoiser import Rows
 from promptattn.run.load import load, recommended
 from promptattn.run.steps import step_of_call
 from promptattn.selection import Steps
@@ -88,8 +89,10 @@ def generate(
     strength: Strength = None,
     layers: Sequence[str] | str | None = None,
     weight_steps: Steps = None,
+    rows: Rows = "image",
     capture: Capture | bool = True,
     clip_skip: int | None = None,
+    max_sequence_length: int | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Generation:
     """Make images from a weighted prompt, with the maps of every word.
@@ -103,7 +106,7 @@ def generate(
             preset, or else the pipeline's default. Flux reads a negative prompt with a true_cfg_scale above 1 only.
         weight_steps: the steps in which weights act.
         on_step: called with (steps done, steps in all) after each.
-        syntax, where, strength, layers, capture, clip_skip: see :func:`attend`.
+        syntax, where, strength, layers, rows, capture, clip_skip, max_sequence_length: see :func:`attend`.
 
     Raises:
         ConfigError: for numbers that no pipeline can take, before anything is loaded or run.
@@ -115,6 +118,9 @@ def generate(
     pipe = load(pipe_or_name) if isinstance(pipe_or_name, str | PathLike) else pipe_or_name
     _check_size(pipe, height, width)
     _check_steps(pipe, num_inference_steps)
+    suited = dict(recommended(pipe))
+    suited_length = suited.pop("max_sequence_length", None)
+    text_length = suited_length if max_sequence_length is None else max_sequence_length
     run = attend(
         pipe,
         prompt,
@@ -124,8 +130,10 @@ def generate(
         strength=strength,
         layers=layers,
         steps=weight_steps,
+        rows=rows,
         capture=capture,
         clip_skip=clip_skip,
+        max_sequence_length=text_length,
         num_images_per_prompt=num_images_per_prompt,
     )
     count = len(run.plans) * num_images_per_prompt
@@ -137,9 +145,7 @@ def generate(
         "width": width,
         "callback_on_step_end": _progress(on_step),
     }
-    options = _applicable(
-        pipe, {**recommended(pipe), **{name: value for name, value in given.items() if value is not None}}
-    )
+    options = _applicable(pipe, suited | {name: value for name, value in given.items() if value is not None})
     if negative_prompt is not None:
         _check_negative(pipe, options)
     with run, _memory_told():
@@ -159,7 +165,9 @@ def generate(
         "syntax": syntax,
         "where": where,
         "strength": strength,
+        "rows": rows,
         "clip_skip": clip_skip,
+        "max_sequence_length": text_length,
         "model": str(pipe.config.get("_name_or_path", "") or type(pipe).__name__),
     }
     maps = _maps(run, settings) if capture else None

@@ -78,14 +78,14 @@ def recommended(pipe: Any) -> Mapping[str, Any]:
         "guidance_scale": known.guidance,
         "height": known.size.height,
         "width": known.size.width,
+        "max_sequence_length": known.max_sequence_length,
     }
     return {name: value for name, value in settings.items() if value is not None}
 
 
-def load_tokenizers(
-    name_or_path: str | os.PathLike[str], *, revision: str | None = None, variant: str | None = None
-) -> Any:
-    """Only a pipeline's tokenizers, as attributes of one object; all that :func:`promptattn.prompt.plan` needs."""
+def load_tokenizers(name_or_path: str | os.PathLike[str], *, revision: str | None = None) -> Any:
+    """A pipeline's tokenizers without its weights; all that :func:`promptattn.prompt.plan` needs."""
+    import diffusers
     from transformers import AutoTokenizer
 
     name = os.fspath(name_or_path)
@@ -93,8 +93,18 @@ def load_tokenizers(
     if not source.is_dir():
         known = preset(name)
         source = _tokenizer_files(source.as_posix(), revision or (known.model.revision if known else None))
-    names = [path.name for path in sorted(source.glob("tokenizer*")) if path.is_dir()]
-    return SimpleNamespace(**{each: AutoTokenizer.from_pretrained(source / each) for each in names})
+    try:
+        index = _index(source)
+        kind = getattr(diffusers, str(index.get("_class_name")), None)
+        present = [part for part, value in index.items() if isinstance(value, list) and value[:1] != [None]]
+        parts = {each: AutoTokenizer.from_pretrained(source / each) for each in present if each.startswith("tokenizer")}
+    except Exception as error:
+        raise UnsupportedModelError(f"the tokenizers of {name} cannot be loaded: {first_line(error)}.") from error
+    # How prompts are cut depends on the kind of denoiser, and on what the pipeline's own call takes.
+    denoiser = {"transformer": "not loaded" if "transformer" in present else None}
+    call = {"__call__": kind.__call__} if kind else {}
+    like = type(getattr(kind, "__name__", "Tokenizers"), (SimpleNamespace,), call)
+    return like(**parts, **denoiser)
 
 
 def _source(name: str) -> str:
@@ -143,8 +153,13 @@ def _absent(folder: Path) -> dict[str, None]:
 
     diffusers saves such a folder, and loads it only when told once more that the part is None.
     """
-    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-    return {name: None for name, value in index.items() if isinstance(value, list) and value[:1] == [None]}
+    return {name: None for name, value in _index(folder).items() if isinstance(value, list) and value[:1] == [None]}
+
+
+def _index(folder: Path) -> dict[str, Any]:
+    """What the parts of a saved pipeline are."""
+    index: dict[str, Any] = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    return index
 
 
 def _tokenizer_files(model: str, revision: str | None) -> Path:

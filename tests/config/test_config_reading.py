@@ -226,7 +226,7 @@ WRONG = {
     "images: 0": "images must be at least 1, not 0.",
     "size: 64": "size must be a section with the keys height, width, not 64.",
     "size: {height: -8}": "size.height must be at least 1, not -8.",
-    "weighting: 4": "weighting must be a section with the keys method, where, strength, layers, steps, not 4.",
+    "weighting: 4": "weighting must be a section with the keys method, where, strength, layers, steps, rows, not 4.",
     "model: [a]": "model must be a section with the keys name, revision, variant, not ['a'].",
     "model: {name: ''}": "model.name must not be empty.",
     "scheduler: {options: {}}": "scheduler lacks its name.",
@@ -366,11 +366,13 @@ configs = section(
     prompt=listed(text),
     negative_prompt=text,
     clip_skip=st.integers(0, 3),
+    max_sequence_length=st.integers(1, 512),
     weighting=section(
         where=st.sampled_from(PLACES),
         strength=st.one_of(st.just("exact"), st.floats(1e-3, 1e3)),
         layers=layers,
         steps=steps,
+        rows=st.sampled_from(["image", "all"]),
     ),
     capture=st.one_of(
         st.booleans(),
