@@ -1,11 +1,13 @@
 """Prompts to images through the public API, many in one pipeline call."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from promptattn.errors import PromptAttnWarning
 from promptattn.shapes.study.cases import Case
 from promptattn.shapes.study.cells import Cell
 
@@ -40,14 +42,17 @@ def paint(
         return [Painted(image, {}) for image in _call(pipe, _scaled(pipe, weighted, cases), cases, options)]
     capture = Capture(relations="image->text") if maps else False
     how = {} if way is None else {"where": way.where, "strength": way.strength}
-    with attend(pipe, weighted, capture=capture, **how) as run:
-        images = _call(pipe, run.inputs, cases, options)
-    if not maps:
-        return [Painted(image, {}) for image in images]
-    return [
-        Painted(image, _maps_of(run.maps.image(index), case, cell.target))
-        for index, (image, case) in enumerate(zip(images, cases, strict=True))
-    ]
+    with warnings.catch_warnings():
+        # Weights far out and words without any attention are what is studied here.
+        warnings.simplefilter("ignore", PromptAttnWarning)
+        with attend(pipe, weighted, capture=capture, **how) as run:
+            images = _call(pipe, run.inputs, cases, options)
+        if not maps:
+            return [Painted(image, {}) for image in images]
+        return [
+            Painted(image, _maps_of(run.maps.image(index), case, cell.target))
+            for index, (image, case) in enumerate(zip(images, cases, strict=True))
+        ]
 
 
 def _scaled(pipe: Any, weighted: Sequence[str], cases: Sequence[Case]) -> dict[str, Any]:
