@@ -22,9 +22,10 @@ CEILING = 20.0
 """No weight multiplies odds by more than this, unless strength is "exact". Beyond it more weight acted backwards on the
 shapes pipelines: the weighted object loses its outline to its own attention, and images break (docs/weights.md)."""
 
-# Below this weight the text encoder takes part under where="auto". In the text encoder moderate weights do little and
-# large ones do harm, but 0 removes the object better than anything else (docs/weights.md).
-_FADE = 0.1
+# Below this weight the text encoder takes part under where="auto". In the denoiser alone, weights from 0 to 0.5 all do
+# the same on the shapes UNet: half of a colour stays, as other words have taken it up in the text encoder. Fading the
+# word out there removes it. Above 1 the text encoder is left alone: more weight acts backwards there (docs/weights.md).
+_FADE = 0.5
 
 # float32 carries odds up to about 3e38; beyond this the word has all the attention there is anyway.
 _LARGEST_ODDS = 1e30
@@ -42,8 +43,8 @@ class Weighting:
 
     Attributes:
         where: `denoiser`: in cross-attention, or for the text keys of joint attention; `text`: among the keys of the
-            text encoder; `both`; `auto` (the default): in the denoiser, and in the text encoder only for weights
-            between -0.1 and 0.1, where it fades the word out.
+            text encoder; `both`; `auto` (the default): in the denoiser, and for weights between -0.5 and 0.5 in the
+            text encoder too, where it fades the word out.
         strength: the exponent; None is :data:`DEFAULT_STRENGTH`. `"exact"` means plain odds w without a ceiling, and
             turns `auto` into `both`.
 

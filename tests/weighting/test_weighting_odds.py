@@ -83,7 +83,7 @@ def test_places(where, denoiser, text):
 
 
 @pytest.mark.parametrize(
-    ("weight", "odds"), [(0, 0), (0.02, 0.2), (0.05, 0.5), (0.1, 1), (0.5, 1), (1.5, 1), (-1, 1), (-0.05, 0.5)]
+    ("weight", "odds"), [(0, 0), (0.05, 0.1), (0.25, 0.5), (0.5, 1), (0.8, 1), (1.5, 1), (-1, 1), (-0.25, 0.5)]
 )
 def test_the_default_fades_words_out_in_the_text_encoder(weight, odds):
     assert Weighting().in_text_encoder(weight) == pytest.approx(odds)
