@@ -70,7 +70,7 @@ def load(
 
 def recommended(pipe: Any) -> Mapping[str, Any]:
     """The settings that suit a pipeline loaded from a preset; empty for any other, whose own defaults then hold."""
-    known = preset(str(pipe.config.get("_name_or_path", "")))
+    known = preset(str(getattr(pipe, "config", {}).get("_name_or_path", "")))
     if known is None:
         return {}
     settings = {

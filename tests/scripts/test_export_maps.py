@@ -146,7 +146,7 @@ def test_a_config_is_run_first(script, tmp_path):
     [
         (["--words", "perro"], 1, "there is no 'perro' in this prompt"),
         (["--words", "[cat, 7]"], 1, "'cat' stands 2 times in this prompt"),
-        (["--layers", "up_block"], 2, "layers: no attention layer is called 'up_block'; near it are up_blocks"),
+        (["--layers", "up_block"], 2, "is called 'up_block'; near it are up_blocks"),
         (["--steps", "9"], 1, "selects none of the recorded steps: 0, 1"),
         (["--steps", "[0.0, 0.5]"], 2, "--steps must be a list of step numbers"),
         (["--formats", "jpeg"], 2, "--formats must be one of overlay, gray16"),

@@ -120,7 +120,7 @@ def test_several_seeds_have_a_folder_each(script, tmp_path):
         ),
         (["--set", "scheduler=Euler"], 2, "did you mean EulerDiscreteScheduler?"),
         (["--set", "scheduler=FlowMatchEulerDiscreteScheduler"], 2, "does not fit StableDiffusionPipeline"),
-        (["--set", "weighting.layers=nowhere"], 2, "no attention layer is called 'nowhere'"),
+        (["--set", "weighting.layers=nowhere"], 2, "is called 'nowhere'; near it are"),
         (["--set", "capture.words=perro"], 1, "there is no 'perro' in this prompt"),
         (["--set", "export.words=perro"], 1, "there is no 'perro' in this prompt"),
         (["--model", "sdlx"], 1, "did you mean sdxl?"),
