@@ -164,6 +164,7 @@ class AttentionRun:
         target = Target(
             positive=positive.embeds,
             negative=None if negative is None else negative.embeds,
+            given_negative=self._inputs.get("negative_prompt_embeds"),
             odds=self._odds(positive.segments),
             groups=columns.groups,
             columns=columns.count,

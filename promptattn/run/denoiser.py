@@ -33,6 +33,7 @@ class Target:
 
     Attributes:
         positive, negative: `[prompt, token, channel]`, the embeddings, by which rows are recognised.
+        given_negative: the negative embeddings as the pipeline is given them, each prompt's repeated for its images.
         odds: float32 `[prompt, token]` per kind of row: what each text key is weighted by in the denoiser.
         groups: int64 `[prompt, token]`: the column of the maps that each text key belongs to, -1 for none.
         columns: the number of columns.
@@ -43,6 +44,7 @@ class Target:
 
     positive: torch.Tensor
     negative: torch.Tensor | None
+    given_negative: torch.Tensor | None
     odds: dict[Kind, torch.Tensor]
     groups: torch.Tensor
     columns: int
@@ -237,9 +239,9 @@ class DenoiserWatch:
 
     def _blocks(self, text: torch.Tensor) -> tuple[Block, ...]:
         target = self._target
-        if text is target.negative:
+        if text is target.given_negative:
             # In a call of its own, and the very tensor: so it is no prompt, not even one of the same text.
-            return (Block("negative", 0, len(text), 1),)
+            return (Block("negative", 0, len(text), len(text) // len(target.positive)),)
         return recognise(
             text,
             target.positive,

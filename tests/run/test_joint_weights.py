@@ -148,6 +148,14 @@ def test_weights_are_told_apart_where_prompt_and_negative_prompt_are_the_same_te
     agree(ours, reference(pipe, kind, odds, "image", "a red cat", "a red cat"))
 
 
+def test_the_negative_call_is_told_apart_for_several_images_of_the_same_text_too():
+    pipe, texts = tiny.flux(), ("a (red:4) cat", "a red cat")
+    alone, _ = weighted(pipe, *texts, capture=False)
+    both, _ = weighted(pipe, *texts, capture=False, num_images_per_prompt=2)
+    assert len(both) == 2
+    agree(both[:1], alone)
+
+
 @pytest.mark.parametrize("kind", ["sd3", "flux"])
 def test_weights_keep_to_their_steps_and_layers(pipe, kind):
     stock = generate(pipe, PROMPT, guidance=1.0)
