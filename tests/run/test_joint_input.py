@@ -2,7 +2,9 @@
 
 import json
 import re
+from itertools import permutations
 
+import numpy as np
 import pytest
 import tiny_pipelines as tiny
 import torch
@@ -111,6 +113,39 @@ def test_where_words_look_without_having_asked_for_it(unchanged):
         generate(pipe, **run.inputs, steps=1)
     with pytest.raises(CaptureError, match=r"text->image"):
         run.maps.looking()
+
+
+@pytest.mark.parametrize("kind", ["sd3", "flux"])
+def test_attention_between_words_is_that_of_each_encoders_own_tokens(unchanged, kind):
+    """T5 cuts "persigue" into many pieces, which CLIP reads whole: no index of a token means the same in both."""
+    pipe = unchanged[kind]
+    with attend(pipe, "un gato persigue a un ratón gris") as run:
+        generate(pipe, **run.inputs, steps=1)
+    names = [each.encoder for each in run.maps.text_attention]
+    assert len(names) == {"sd3": 5, "flux": 3}[kind]
+    for each in run.maps.text_attention:
+        matrix, places = each.mass.mean(axis=0), {word: spelled(each, word) for word in ("persigue", "gato", "ratón")}
+        for query, key in permutations(places, 2):
+            expected = matrix[np.ix_(places[query], places[key])].sum(axis=1).mean()
+            assert run.maps.relation(query, key, encoder=each.encoder) == pytest.approx(expected, abs=1e-6)
+        assert [word.text for word in each.reads(run.maps.words)] == [
+            "un",
+            "gato",
+            "persigue",
+            "a",
+            "un",
+            "ratón",
+            "gris",
+        ]
+        table = each.word_matrix(run.maps.words)
+        assert table[5, 1] == pytest.approx(run.maps.relation("ratón", "gato", encoder=each.encoder), abs=1e-6)
+
+
+def spelled(attention, word):
+    """The columns whose texts put together are `word`."""
+    texts = [column.text.strip("▁") if column.kind == "token" else " " for column in attention.columns]
+    runs = [range(a, b) for a in range(len(texts)) for b in range(a + 1, len(texts) + 1)]
+    return next([at for at in run if texts[at]] for run in runs if "".join(texts[at] for at in run) == word)
 
 
 # On disk.
