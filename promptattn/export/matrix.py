@@ -1,4 +1,4 @@
-"""The picture of word-to-word attention inside a text encoder: rows attend to columns."""
+"""The picture of word-to-word attention, in a text encoder or in joint attention: rows attend to columns."""
 
 from collections.abc import Sequence
 
@@ -27,7 +27,8 @@ def text_attention_picture(
     """One word x word matrix for each of `encoders`, side by side, as an RGB picture.
 
     A cell is the mass that the row's word gives to the column's word, mean over layers and heads; a blank cell is an
-    exact 0, as where a causal encoder cannot look ahead. What a row lacks of 1 went to markers.
+    exact 0, as where a causal encoder cannot look ahead. What a row lacks of 1 went to markers, and in joint attention
+    to the image and to other encoders' words as well.
     """
     panels = [_panel(encoder, words, colors) for encoder in encoders[:MOST_PANELS]]
     if len(encoders) > MOST_PANELS:
@@ -59,7 +60,8 @@ def _panel(encoder: TextAttention, words: Sequence[Word], colors: str) -> Image.
         draw.text((left - 8, top + cell * (i + 0.5)), name, font=font(16), fill=INK, anchor="rm")
         panel.paste(_upright(name), (int(left + cell * (i + 0.5) - 11), top - LABEL))
     _cells(draw, matrix, (left, top), cell, colors)
-    note = f"The rest of each row went to start and end markers: {_rest(encoder, matrix):.0f} % on average."
+    elsewhere = "start and end markers" if encoder.image is None else "the image, markers and other encoders"
+    note = f"The rest of each row went to {elsewhere}: {_rest(encoder, matrix):.0f} % on average."
     if len(words) > MOST:
         note = f"The first {MOST} of {len(words)} words; all are in maps.npz."
     draw.text((MARGIN, top + side + 18), fit(note, 14, width - 2 * MARGIN), font=font(14), fill=FAINT)

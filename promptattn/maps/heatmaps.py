@@ -295,9 +295,10 @@ class HeatMaps:
         return sorted(found, key=lambda pair: -pair[1])
 
     def relation(self, query: Any, key: Any, *, encoder: str | None = None) -> float:
-        """How much the word `query` attends to the word `key` in the text encoder, in [0, 1], mean over its layers.
+        """How much the word `query` attends to the word `key`, in [0, 1], mean over layers and over query tokens.
 
-        Text encoders of the CLIP kind are causal: a word attends only to itself and to words before it.
+        `encoder` is one of `[text.encoder for text in maps.text_attention]`; without it, the first text encoder that
+        read both. Text encoders of the CLIP kind are causal: a word attends only to itself and to words before it.
         """
         self._single()
         queries, keys = self._words_of(query), self._words_of(key)
@@ -310,8 +311,7 @@ class HeatMaps:
             )
         for text in texts:
             if text.reads(queries) and text.reads(keys):
-                tokens = [[index for word in words for index in word.tokens] for words in (queries, keys)]
-                return text.between(*tokens)
+                return text.between(queries, keys)
         raise CaptureError(f"The text encoder did not read {query!r} and {key!r} together, so neither saw the other.")
 
     def state(self, what: Word | Token) -> State:

@@ -32,6 +32,8 @@ class ColumnInfo:
     """Which window of the text encoder it belongs to, counted from 0."""
     encoder: str = ""
     """The text encoder that read it (`text_encoder_2`), or "" where no encoder did: rows of zeros, hand-made maps."""
+    word: int | None = None
+    """Index of the prompt's word that a token is of, the same in all encoders; None where it is of none."""
 
 
 @dataclass(frozen=True)
@@ -155,29 +157,31 @@ class TextAttention:
 
     def reads(self, words: Iterable[Word]) -> list[Word]:
         """Those of `words` (punctuation left out) that the encoder read here, at least in part."""
-        tokens = {column.token for column in self.columns if column.token is not None}
-        return [word for word in words if not word.is_punctuation and not tokens.isdisjoint(word.tokens)]
+        read = {column.word for column in self.columns}
+        return [word for word in words if not word.is_punctuation and word.index in read]
 
     def word_matrix(self, words: Sequence[Word]) -> Array:
         """How much each word attends to each other one, float32 `[query_word, key_word]`, mean over layers.
 
         The mean over the query word's tokens of the sum over the key word's; 0 for words that the encoder did not read.
         """
-        at = {column.token: i for i, column in enumerate(self.columns) if column.token is not None}
-        member = np.zeros((len(words), len(self.columns)))
-        for row, word in enumerate(words):
-            member[row, [at[token] for token in word.tokens if token in at]] = 1
+        # By the word and not by its tokens: each encoder counts those of its own.
+        member = np.array([[column.word == word.index for column in self.columns] for word in words], dtype=float)
+        member = member.reshape(len(words), len(self.columns))
         mean = member / np.maximum(member.sum(axis=1, keepdims=True), 1)
         matrix: Array = (mean @ self.mass.mean(axis=0, dtype=np.float64) @ member.T).astype(np.float32)
         return matrix
 
-    def between(self, query: Sequence[int], key: Sequence[int]) -> float:
-        """Mass that the tokens `query` (mean) give to the tokens `key` (sum), mean over layers; indices of tokens."""
+    def between(self, query: Sequence[Word], key: Sequence[Word]) -> float:
+        """Mass that the tokens of `query` (mean) give to the tokens of `key` (sum), mean over layers."""
         matrix = self.mass.mean(axis=0, dtype=np.float64)
-        rows = [i for i, column in enumerate(self.columns) if column.token in query]
-        keys = [i for i, column in enumerate(self.columns) if column.token in key]
+        rows, keys = (
+            [i for i, column in enumerate(self.columns) if column.word in {word.index for word in words}]
+            for words in (query, key)
+        )
         if not rows or not keys:
-            raise CaptureError(f"{self.encoder} recorded no attention between tokens {list(query)} and {list(key)}.")
+            texts = [" ".join(word.text for word in words) for words in (query, key)]
+            raise CaptureError(f"{self.encoder} recorded no attention between {texts[0]!r} and {texts[1]!r}.")
         return float(matrix[np.ix_(rows, keys)].sum(axis=1).mean())
 
 

@@ -174,7 +174,8 @@ def _chunk_columns(encoder: EncoderPlan, chunk: int) -> tuple[tuple[ColumnInfo, 
     for position, slot in enumerate(encoder.slots[chunk * encoder.window : (chunk + 1) * encoder.window]):
         if slot.kind == "padding":
             continue
-        text = f"<{slot.kind}>" if slot.token is None else encoder.tokens[slot.token].text
-        infos.append(ColumnInfo(cast("ColumnKind", slot.kind), text, slot.token, chunk))
+        token = None if slot.token is None else encoder.tokens[slot.token]
+        text, word = (f"<{slot.kind}>", None) if token is None else (token.text, token.word)
+        infos.append(ColumnInfo(cast("ColumnKind", slot.kind), text, slot.token, chunk, encoder.name, word))
         positions.append(position)
     return tuple(infos), positions

@@ -118,7 +118,7 @@ def _infos(plan: TokenPlan, segment: Segment, wanted: set[tuple[str, int]], *, s
     if encoder is None:
         return [ColumnInfo("padding", "<zeros>")] if specials else []
     tokens = [
-        ColumnInfo("token", token.text, token.index, token.chunk, name)
+        ColumnInfo("token", token.text, token.index, token.chunk, name, token.word)
         for token in encoder.tokens
         if (name, token.index) in wanted
     ]

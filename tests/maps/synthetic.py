@@ -27,7 +27,7 @@ def prompt_info(text, weights=None, pieces=4, cut=()):
         words.append(Word(index, part, start, end, occurrence, tuple(mine), weight, is_punctuation))
     columns = (
         ColumnInfo("start", "<start>"),
-        *(ColumnInfo("token", token.text, token.index) for token in tokens),
+        *(ColumnInfo("token", token.text, token.index, word=token.word) for token in tokens),
         ColumnInfo("end", "<end>"),
         ColumnInfo("padding", "<padding>"),
     )

@@ -6,9 +6,9 @@ import torch
 
 from promptattn.errors import ConfigError, UnsupportedModelError
 from promptattn.processors import TextEncoderAttention
+from promptattn.processors.segments import Segment, segments_of
 from promptattn.prompt import plan
 from promptattn.run.encoding import encode, zeros_like
-from promptattn.processors.segments import Segment, segments_of
 
 LENGTH = 24
 CLIPS, T5 = ("text_encoder", "text_encoder_2"), ("text_encoder_3",)
