@@ -41,13 +41,13 @@ class DiTPlan:
     width: int = 128
     layers: int = 6
     heads: int = 4
-    batches: dict[str, int] = field(default_factory=lambda: {"coarse": 64, "fine": 64})
+    batches: dict[str, int] = field(default_factory=lambda: {"coarse": 64, "fine": 48})
 
 
 FULL_DIT = DiTPlan(
     base=FULL,
-    coarse=StageSettings("coarse", steps=4500, lr=1.2e-3, warmup=200, save_every=200),
-    fine=StageSettings("fine", steps=3000, lr=1e-3, warmup=100, save_every=200),
+    coarse=StageSettings("coarse", steps=5200, lr=1.2e-3, warmup=200, save_every=200),
+    fine=StageSettings("fine", steps=2600, lr=1e-3, warmup=100, save_every=200),
 )
 
 SMOKE_DIT = DiTPlan(
