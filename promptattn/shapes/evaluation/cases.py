@@ -13,8 +13,9 @@ __all__ = ["ABSENT_WEIGHT", "Case", "Key", "absent_prompt", "absent_words", "mak
 Key = tuple[str, int]
 """(role, object): "shape" or "colour", and which of the scene's objects it is said of."""
 
-ABSENT_WEIGHT = 0.0001
-"""The odds at which a word that is not in the scene stands in its prompt: enough to be read off, too little to act."""
+ABSENT_WEIGHT = 1e-9
+"""The odds at which a word that is not in the scene stands in its prompt: enough to be read off, too little to act.
+So small because some heads of small models have logits that are tens apart."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def absent_prompt(case: Case) -> str:
     words = absent_words(case)
     noun, colour = words["shape"][1], words["colour"][1]
     phrase = f"{colour} {noun}" if case.language == "en" else f"{noun} {colour}"
-    return f"{case.prompt} ({phrase}:{ABSENT_WEIGHT:f})"
+    return f"{case.prompt} ({phrase}:{ABSENT_WEIGHT:.9f})"
 
 
 def _other(rng: np.random.Generator, names: tuple[str, ...], taken: set[str]) -> str:
