@@ -61,7 +61,7 @@ def test_its_text_is_what_it_was_trained_on(pipe) -> None:
 def test_it_draws_what_it_is_told(pipe) -> None:
     prompts = [caption(scene, language) for scene, language in SCENES]
     generators = [torch.Generator().manual_seed(seed) for seed in range(len(prompts))]
-    images = pipe(prompts, generator=generators, num_inference_steps=12, guidance_scale=2.0).images
+    images = pipe(prompts, generator=generators, num_inference_steps=10, guidance_scale=2.0).images
     verdicts = [compare(scene, look(np.asarray(image))) for (scene, _), image in zip(SCENES, images, strict=True)]
     for prompt, verdict in zip(prompts, verdicts, strict=True):
         assert all((verdict.count, verdict.colour, verdict.background, verdict.relation)), prompt
