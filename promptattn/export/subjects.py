@@ -54,14 +54,17 @@ class Subject:
 
 
 def subjects(maps: HeatMaps) -> Iterator[Subject]:
-    """The subjects of one image's maps; words and tokens that were cut off or not captured have none."""
+    """The subjects of one image's maps; words and tokens that were cut off or not captured have none.
+
+    Nor has anything but patches, where only other relations than `image->text` were recorded.
+    """
     for word in maps.words:
         if maps.state(word) == "recorded":
             yield Subject("punctuation" if word.is_punctuation else "word", word.index, maps[word])
     for token in maps.tokens:
         if maps.state(token) == "recorded":
             yield Subject("token", token.index, maps.token(token.index))
-    there = {column.kind for column in maps.columns}
+    there = {column.kind for column in maps.columns} if maps.records else set()
     kinds: list[ColumnKind] = [kind for kind in MARKERS if kind in there]
     for index, kind in enumerate(kinds):
         yield Subject("marker", index, maps.special(kind))

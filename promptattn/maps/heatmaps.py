@@ -316,7 +316,7 @@ class HeatMaps:
 
     def state(self, what: Word | Token) -> State:
         """Whether a word or token has a map, and if not why: `recorded`, `cut`, `left out`."""
-        if self._places_of(what):
+        if self.records and self._places_of(what):
             return "recorded"
         read = isinstance(what, Token) or any(reading.words[what.index].tokens for reading in self.prompt.readings)
         return "left out" if read else "cut"

@@ -48,7 +48,7 @@ def processors_for(
         size: (height, width) of the latents; needed with a recorder, and for joint attention.
         text_rows: the number of rows of text that the denoiser is given, if more than the encoders of the plan have
             (Stable Diffusion 3 without T5 puts rows of zeros in its place).
-        guidance: whether the batch holds negative rows.
+        guidance: whether the batch holds negative rows; False for Flux, which never has them in the same batch.
         odds: from a prompt's weight to its odds; plain weights unless given.
 
     Returns:

@@ -91,6 +91,11 @@ class Layout:
             worsened=worsened,
         )
 
+    def patch(self, denoiser: torch.nn.Module) -> int:
+        """The side, in latent pixels, of the square that one place of the finest grid stands for."""
+        side = 1 << 10  # whole patches, whatever power of two they are
+        return side // self.grids((side, side), denoiser.config)[0][0]
+
     def layers(self, denoiser: torch.nn.Module) -> dict[str, LayerKind]:
         """The kind of every attention layer, by name, in the order in which the modules stand."""
         return {name: self.kind(layer) for name, layer in attention_layers(denoiser).items()}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from promptattn.errors import CaptureError, ConfigError, PromptAttnWarning
 from promptattn.maps import HeatMaps
 from promptattn.maps.capture import Capture
+from promptattn.processors.layouts import layout_of
 from promptattn.prompt import Prompt
 from promptattn.run.attend import attend
 from promptattn.run.denoiser import Rows
@@ -116,7 +117,6 @@ def generate(
 
     check_numbers(seed, num_inference_steps, guidance_scale, height, width, num_images_per_prompt)
     pipe = load(pipe_or_name) if isinstance(pipe_or_name, str | PathLike) else pipe_or_name
-    _check_size(pipe, height, width)
     _check_steps(pipe, num_inference_steps)
     suited = dict(recommended(pipe))
     suited_length = suited.pop("max_sequence_length", None)
@@ -136,6 +136,7 @@ def generate(
         max_sequence_length=text_length,
         num_images_per_prompt=num_images_per_prompt,
     )
+    _check_size(pipe, height, width)
     count = len(run.plans) * num_images_per_prompt
     given = {
         "num_inference_steps": num_inference_steps,
@@ -166,6 +167,8 @@ def generate(
         "where": where,
         "strength": strength,
         "rows": rows,
+        "layers": layers if layers is None or isinstance(layers, str) else list(layers),
+        "weight_steps": None if weight_steps is None else list(weight_steps),
         "clip_skip": clip_skip,
         "max_sequence_length": text_length,
         "model": str(pipe.config.get("_name_or_path", "") or type(pipe).__name__),
@@ -270,8 +273,10 @@ def _memory_told() -> Iterator[None]:
 
 def _check_size(pipe: Any, height: int | None, width: int | None) -> None:
     """The stock pipelines round some sizes without a word and refuse others; say it before running."""
-    # The pipelines check for multiples of 8, whatever their VAE. UNets take odd latents.
-    unit = math.lcm(8, int(getattr(pipe, "vae_scale_factor", 8)))
+    # The pipelines check for multiples of 8, whatever their VAE. UNets take odd latents, transformers whole patches.
+    transformer = getattr(pipe, "transformer", None)
+    patch = 1 if transformer is None else layout_of(transformer).patch(transformer)
+    unit = math.lcm(8, int(getattr(pipe, "vae_scale_factor", 8)) * patch)
     for name, size in (("height", height), ("width", width)):
         if size is not None and size % unit:
             near = max(unit, round(size / unit) * unit)

@@ -338,8 +338,10 @@ def test_an_empty_prompt_has_maps_of_its_markers():
 
 
 def test_a_run_that_recorded_nothing_says_so(maps):
-    with pytest.raises(CaptureError, match="No layer was recorded"):
+    with pytest.raises(CaptureError, match="left out image->text"):
         dataclasses.replace(maps, records=())["gato"]
+    with pytest.raises(CaptureError, match="No layer was recorded"):
+        dataclasses.replace(maps, records=(), patches=(), text_attention=())["gato"]
 
 
 def test_maps_load_no_torch_and_no_matplotlib():

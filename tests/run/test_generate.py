@@ -52,6 +52,12 @@ def test_what_is_saved_says_how_it_was_made(pipe, tmp_path):
     assert (folder / "image.png").is_file()
 
 
+def test_settings_tell_where_and_when_weights_acted(pipe, tmp_path):
+    made = promptattn.generate(pipe, "a (red:2) cat", layers=("mid_block",), weight_steps=range(1), **FAST)
+    assert (made.settings["layers"], made.settings["weight_steps"]) == (["mid_block"], [0])
+    assert json.loads((made.save(tmp_path / "out") / "maps.json").read_text())["meta"]["layers"] == ["mid_block"]
+
+
 def test_without_maps_images_and_settings_are_saved(pipe, tmp_path):
     made = promptattn.generate(pipe, "a cat", capture=False, **FAST)
     assert made.maps is None

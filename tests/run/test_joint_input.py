@@ -141,6 +141,13 @@ def test_attention_between_words_is_that_of_each_encoders_own_tokens(unchanged, 
         assert table[5, 1] == pytest.approx(run.maps.relation("ratón", "gato", encoder=each.encoder), abs=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["sd3", "flux"])
+def test_sizes_that_are_no_whole_patches_are_refused_before_the_pipeline_rounds_them(unchanged, kind, monkeypatch):
+    monkeypatch.setattr(unchanged[kind], "vae_scale_factor", 8)
+    with pytest.raises(ConfigError, match=r"height=24 .*multiple of 16"):
+        promptattn.generate(unchanged[kind], "a cat", height=24, width=32, num_inference_steps=1)
+
+
 def spelled(attention, word):
     """The columns whose texts put together are `word`."""
     texts = [column.text.strip("▁") if column.kind == "token" else " " for column in attention.columns]
@@ -149,6 +156,27 @@ def spelled(attention, word):
 
 
 # On disk.
+
+
+@pytest.mark.parametrize(
+    "capture",
+    [
+        Capture(relations="text->image"),
+        Capture(relations="text->text"),
+        Capture(relations="image->image", patches=[(0.5, 0.5)]),
+    ],
+)
+def test_a_run_without_maps_of_words_is_saved_as_well(unchanged, capture, tmp_path):
+    size = dict(height=2 * GRID[0] * 2, width=2 * GRID[1] * 2)
+    made = promptattn.generate(unchanged["sd3"], "a red cat", capture=capture, num_inference_steps=1, **size)
+    folder = made.save(tmp_path / "out")
+    assert (folder / "index.html").is_file()
+    assert (folder / "image.png").is_file()
+    back = HeatMaps.load(folder)
+    assert [back.state(word) for word in back.words] == ["left out"] * 3
+    assert len(back.sources) == len(made.maps.sources)
+    assert len(back.patches) == len(made.maps.patches)
+    assert len(back.text_attention) == len(made.maps.text_attention)
 
 
 @pytest.mark.parametrize("kind", ["sd3"])
