@@ -18,9 +18,9 @@ PLACES: tuple[Place, ...] = ("auto", "text", "denoiser", "both")
 # know it, does on the UNet.
 DEFAULT_STRENGTH = 6.0
 
-CEILING = 20.0
-"""No weight multiplies odds by more than this, unless strength is "exact". Beyond it more weight acted backwards on the
-shapes pipelines: the weighted object loses its outline to its own attention, and images break (docs/weights.md)."""
+CEILING = 12.0
+"""No weight multiplies odds by more than this, unless strength is "exact". Beyond it more weight acts backwards on the
+shapes UNet: a noun's object shrinks and loses its outline, and images begin to break (docs/weights.md)."""
 
 # Below this weight the text encoder takes part under where="auto". In the denoiser alone, weights from 0 to 0.5 all do
 # the same on the shapes UNet: half of a colour stays, as other words have taken it up in the text encoder. Fading the
@@ -35,9 +35,9 @@ _LARGEST_ODDS = 1e30
 class Weighting:
     """How prompt weights act in attention.
 
-    A weight w multiplies the word's odds by |w| ** strength, its rise bent so that it ends at 20 (`CEILING`):
+    A weight w multiplies the word's odds by |w| ** strength, its rise bent so that it ends at 12 (`CEILING`):
 
-        odds = exp(L tanh(strength ln|w| / L)) with L = ln 20 for |w| > 1,    |w| ** strength for |w| <= 1
+        odds = exp(L tanh(strength ln|w| / L)) with L = ln 12 for |w| > 1,    |w| ** strength for |w| <= 1
 
     and the sign goes to the word's value. At w = 1 the two are one smooth curve, and more weight is always more odds.
 

@@ -18,7 +18,7 @@ _COLOURS = {
     "auto": "#111111",
     "a1111": "#7f7f7f",
 }
-_NAMES = {"a1111": "A1111's embedding scaling", "auto": "auto (the default)"}
+_NAMES = {"a1111": "A1111's embedding scaling", "auto": "auto (the default)", "power": "odds of w⁶, no ceiling"}
 # Weights stand at equal distances: most lie between 0 and 2, and -1 is a place of its own.
 _PLACES = {f"{weight:g}": place for place, weight in enumerate(WEIGHTS)}
 
@@ -45,11 +45,12 @@ def draw(report: Mapping[str, Any], path: Path) -> None:
             axis.grid(alpha=0.25)
             if measure in ("own", "other", "mass", "other_mass"):
                 axis.axhline(1, color="#999999", linewidth=0.8)
-    axes[0][0].legend(fontsize=8)
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=9)
     settings = report["settings"]
     figure.suptitle(f"{settings.get('model', '')}: {settings.get('scenes', '')} prompts, 95 % intervals", fontsize=10)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, dpi=80)
     plt.close(figure)
 
 
