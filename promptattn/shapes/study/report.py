@@ -14,6 +14,7 @@ __all__ = ["build", "markdown"]
 
 _BESIDE = ("own", "likeness", "mass", "other", "other_present", "other_likeness", "other_mass", "change", "broken")
 _COMPARED = ("other", "other_present", "other_likeness", "change", "backwards", "broken")
+_BY_LANGUAGE = ("auto", "denoiser", "text", "a1111")
 _PERCENT = ("own_present", "other_present", "shape", "broken", "backwards", "gathered")
 _LESS_IS_BETTER = {"other": False, "other_present": False, "other_likeness": False, "other_mass": False}
 
@@ -131,6 +132,7 @@ def markdown(report: Mapping[str, Any], measures: Iterable[str] = MEASURES) -> s
         for measure in measures:
             parts.append(_cells_table(target, measure, {arm: arms[arm] for arm in arms if arm != "odds"}))
         parts.append(_odds_table(target, arms.get("odds", {}), measures))
+        parts.append(_language_table(target, report["languages"]))
         parts.append(_response_table(target, report["responses"][target]))
         parts.append(_worth_table(target, report["worth"].get(target, {})))
         parts.append(_match_table(target, report["matches"].get(target, [])))
@@ -156,6 +158,17 @@ def _odds_table(target: str, odds: Mapping[str, Any], measures: Iterable[str]) -
     return (
         _titled(f"{target}: plain odds in the denoiser", ["odds", *(MEASURES[m] for m in shown)], rows) if rows else ""
     )
+
+
+def _language_table(target: str, languages: Mapping[str, Any]) -> str:
+    """Strength (area of a colour, likeness of a noun's outline) by language, for the arms that say most."""
+    columns = [(language, arm) for language in languages for arm in _BY_LANGUAGE if arm in languages[language][target]]
+    rows = [
+        [weight, *(_interval("", languages[language][target][arm].get(weight)) for language, arm in columns)]
+        for weight in (f"{each:g}" for each in WEIGHTS)
+    ]
+    head = ["weight", *(f"{language}, {arm}" for language, arm in columns)]
+    return _titled(f"{target}: strength by language of the prompt", head, rows) if columns else ""
 
 
 def _response_table(target: str, responses: Mapping[str, Any]) -> str:
