@@ -1,7 +1,7 @@
 """Judge a shapes pipeline from its pixels and its word maps, over held-out prompts at fixed seeds.
 
     python scripts/evaluate_shapes.py --limit 204                      # the UNet that ships: pictures and maps
-    python scripts/evaluate_shapes.py --model shapes-dit --limit 204   # the DiT
+    python scripts/evaluate_shapes.py --model shapes-dit --steps 20 --guidance 2 --limit 204   # the DiT
     python scripts/evaluate_shapes.py --no-maps --limit 48             # pictures only
     python scripts/evaluate_shapes.py --limit 204 --peer daam          # the same pictures' maps by another package
 

@@ -214,7 +214,8 @@ def test_the_table_tells_what_was_planted():
     parts = rows["parts", "coherence"]
     assert {part for part in parts if parts[part] and isinstance(parts[part], dict)} >= {"noun, en", "phrase, es"}
     assert parts["phrase, en"]["ap"] >= parts["noun, en"]["ap"]
-    assert parts["noun, seen"]["n"] + parts["noun, not seen"]["n"] == rows["rule", "mean"]["noun"]["n"]
+    assert parts["noun, en, seen"]["n"] + parts["noun, en, not seen"]["n"] == parts["noun, en"]["n"]
+    assert parts["noun, en"]["n"] + parts["noun, es"]["n"] == rows["rule", "mean"]["noun"]["n"]
 
 
 def test_one_picture_or_none_makes_no_search():

@@ -113,7 +113,7 @@ def _searched(recordings: Sequence[Recording]) -> list[Row]:
 
 
 def _parts(recordings: Sequence[Recording]) -> Row:
-    """The default rule by language, for phrases, and by whether the judge sees what a word says.
+    """The default rule by language, for phrases, and by whether the judge sees the shape that a noun says.
 
     A phrase is an object's noun and colour together, their maps summed as `maps["red cat"]` does.
     """
@@ -124,9 +124,9 @@ def _parts(recordings: Sequence[Recording]) -> Row:
         for role, label in ROLES.items():
             row[f"{label}, {language}"] = summary(samples(part, heats, _words(role)))
         row[f"phrase, {language}"] = summary(samples(part, _phrases(heats), _words("shape")))
-    for role, label in ROLES.items():
+        # A colour that is not seen has no object at all.
         for seen, said in ((True, "seen"), (False, "not seen")):
-            row[f"{label}, {said}"] = summary(samples(recordings, heats, _words(role, seen=seen)))
+            row[f"noun, {language}, {said}"] = summary(samples(part, heats, _words("shape", seen=seen)))
     return row
 
 
