@@ -208,6 +208,11 @@ def _dispatch_through(site: Site, dispatch: Callable[..., torch.Tensor]) -> Call
         # Here the layout is [batch, sequence, head, head_dim].
         if not site.concerns(key.shape[1]):
             return dispatch(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, *args, **kwargs)
+        if kwargs.get("parallel_config") is not None:
+            raise UnsupportedModelError(
+                f"attention layer {site.name or '(by hand)'} runs with context parallelism, where no process sees all"
+                " keys, so words can be neither weighted nor captured; run without enable_parallelism."
+            )
         heads_first = (tensor.transpose(1, 2) for tensor in (query, key, value))
         return site.attend(*heads_first, mask=attn_mask, **options).transpose(1, 2)
 

@@ -115,7 +115,7 @@ def generate(
     """
     import torch
 
-    check_numbers(seed, num_inference_steps, guidance_scale, height, width, num_images_per_prompt)
+    check_numbers(seed, num_inference_steps, guidance_scale, height, width, num_images_per_prompt, true_cfg_scale)
     pipe = load(pipe_or_name) if isinstance(pipe_or_name, str | PathLike) else pipe_or_name
     _check_steps(pipe, num_inference_steps)
     suited = dict(recommended(pipe))
@@ -236,14 +236,16 @@ def check_numbers(
     height: int | None,
     width: int | None,
     images: int,
+    true_cfg: float | None = None,
 ) -> None:
     """Raise ConfigError for numbers that no pipeline can take; cheap, so it can be asked before anything is loaded."""
     if not 0 <= seed < 2**63:
         raise ConfigError(f"seed={seed} must lie between 0 and 2**63 - 1.")
     if steps is not None and steps < 1:
         raise ConfigError(f"{steps} steps make no image; the number of steps must be at least 1.")
-    if guidance is not None and not math.isfinite(guidance):
-        raise ConfigError(f"guidance_scale={guidance} must be a finite number.")
+    for name, scale in (("guidance_scale", guidance), ("true_cfg_scale", true_cfg)):
+        if scale is not None and not math.isfinite(scale):
+            raise ConfigError(f"{name}={scale} must be a finite number.")
     if images < 1:
         raise ConfigError(f"num_images_per_prompt={images} must be at least 1.")
     for name, size in (("height", height), ("width", width)):

@@ -160,3 +160,13 @@ def test_compiles_to_one_graph_and_once_for_all_weights():
         torch.testing.assert_close(outputs[-1], unet(*arguments).sample)
     assert counter.frame_count == 1
     assert not torch.allclose(outputs[0], outputs[1])
+
+
+def test_context_parallelism_is_refused_by_name():
+    pipe = tiny.flux()
+    layer = pipe.transformer.transformer_blocks[0].attn
+    layer.set_processor(processor := derive(type(layer.processor)).standing_for(layer.processor, "blocks.0"))
+    processor._parallel_config = object()
+    processor.site.columns = Columns(torch.tensor([0]))
+    with pytest.raises(UnsupportedModelError, match=r"blocks\.0 runs with context parallelism"):
+        pipe("a cat", num_inference_steps=1, height=16, width=16, max_sequence_length=16, output_type="latent")
