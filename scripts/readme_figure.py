@@ -12,19 +12,18 @@ import promptattn
 from promptattn.export.sheet import FAINT, GROUND, INK, magnify
 from promptattn.export.text import font
 
-PROMPT = "un gato (rojo:{weight}) persigue a un ratón gris sobre un fondo blanco"
+PROMPT = "un gato (rojo:{weight}) a la izquierda de una estrella azul sobre un fondo blanco"
 SIDE, GAP, MARGIN, LABEL = 200, 12, 26, 34
 
 
-def figure(prompt: str, weights: list[str], words: list[str], shown: str, layers: str, seed: int) -> Image.Image:
+def figure(model: str, prompt: str, weights: list[str], words: list[str], shown: str, seed: int) -> Image.Image:
     """A row of images, one per weight, over a row of maps, one per word, at the weight `shown`."""
-    pipe = promptattn.load("shapes")
+    pipe = promptattn.load(model)
     made = {weight: promptattn.generate(pipe, prompt.format(weight=weight), seed=seed) for weight in weights}
     main = made[shown]
     assert main.maps is not None
     top = [(magnify(made[weight].images[0], SIDE), f"(rojo:{weight})", INK) for weight in weights]
-    kept = main.maps.layer(layers)
-    maps = [(magnify(kept[word].overlay(main.images[0]), SIDE), f"where “{word}” went", FAINT) for word in words]
+    maps = [(magnify(main.maps[word].overlay(main.images[0]), SIDE), f"map of “{word}”", FAINT) for word in words]
     return _grid([top, maps], title=prompt.format(weight="w"))
 
 
@@ -48,13 +47,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("docs/figures/readme.png"))
     parser.add_argument("--prompt", default=PROMPT, help="with {weight} in the place of the weight")
-    parser.add_argument("--weights", nargs="+", default=["0", "1", "1.2", "1.4"])
-    parser.add_argument("--shown", default="1.2", help="the weight whose maps are shown")
-    parser.add_argument("--words", nargs="+", default=["gato", "rojo", "ratón", "gris"])
-    parser.add_argument("--layers", default="up_blocks.1.*", help="the attention layers whose maps are shown")
-    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--weights", nargs="+", default=["0", "0.8", "1", "1.4"])
+    parser.add_argument("--shown", default="1", help="the weight whose maps are shown")
+    parser.add_argument("--words", nargs="+", default=["gato rojo", "rojo", "estrella azul", "azul"])
+    parser.add_argument("--model", default="shapes-dit")
+    parser.add_argument("--seed", type=int, default=3)
     options = parser.parse_args()
-    picture = figure(options.prompt, options.weights, options.words, options.shown, options.layers, options.seed)
+    picture = figure(options.model, options.prompt, options.weights, options.words, options.shown, options.seed)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     picture.save(options.out, optimize=True)
 
