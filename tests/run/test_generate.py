@@ -91,8 +91,12 @@ def test_strange_prompts_work(pipe, name):
 
 def test_an_absurd_weight_works_and_is_said(pipe):
     with pytest.warns(PromptAttnWarning, match="1000000000"):
-        made = promptattn.generate(pipe, "a (red:1e9) cat (mouse:1000000000)", **FAST)
+        made = promptattn.generate(pipe, "a (red:1e9) cat (mouse:1000000000)", strength="exact", **FAST)
     assert made.maps["mouse"].share > 0.99
+    with pytest.warns(PromptAttnWarning, match="far beyond"):
+        bent = promptattn.generate(pipe, "a red cat (mouse:1000000000)", **FAST)
+    plain = promptattn.generate(pipe, "a red cat mouse", **FAST)
+    assert plain.maps["mouse"].share < bent.maps["mouse"].share < 12 * plain.maps["mouse"].share
 
 
 @pytest.mark.parametrize(
