@@ -56,6 +56,7 @@ def coherence(mass: NDArray[np.floating]) -> float:
     that change slowly, 0 for noise, -1 for a chequerboard; 0 for maps that are the same everywhere.
     """
     mass = mass.astype(np.float64)
+    mass /= np.abs(mass).max() or 1.0  # squares of very small masses would underflow
     z = mass - mass.mean(axis=(0, 1))
     variance = float((z**2).sum(axis=-1).mean())
     products = [(z[1:] * z[:-1]).sum(axis=-1), (z[:, 1:] * z[:, :-1]).sum(axis=-1)]
