@@ -122,12 +122,7 @@ def _columns(prompts: Sequence[PromptInfo], words: Sequence[str | tuple[str, int
                 missing = missing or error
                 continue
             # A word has copies where several text encoders have rows of their own.
-            tokens = {
-                (reading.encoder, token)
-                for reading in prompt.readings
-                for index in indices
-                for token in reading.words[index].tokens
-            }
+            tokens = {copy for index in indices for copy in prompt.copies(index)}
             columns = {index for index, column in enumerate(prompt.columns) if (column.encoder, column.token) in tokens}
             found |= bool(columns)
             wanted |= columns

@@ -318,7 +318,7 @@ class HeatMaps:
         """Whether a word or token has a map, and if not why: `recorded`, `cut`, `left out`."""
         if self.records and self._places_of(what):
             return "recorded"
-        read = isinstance(what, Token) or any(reading.words[what.index].tokens for reading in self.prompt.readings)
+        read = isinstance(what, Token) or self.prompt.copies(what.index)
         return "left out" if read else "cut"
 
     # How a question becomes columns.
@@ -345,12 +345,8 @@ class HeatMaps:
 
     def _places_of(self, what: Word | Token) -> list[int]:
         """The columns of a token, or of all copies of a word; empty where one of a copy's tokens was not kept."""
-        first, *others = self.prompt.readings
-        if isinstance(what, Token):
-            keys = [(first.encoder, what.index)]
-        else:
-            copies = [(first.encoder, what), *((each.encoder, each.words[what.index]) for each in others)]
-            keys = [(encoder, token) for encoder, copy in copies for token in copy.tokens]
+        prompt = self.prompt
+        keys = [(prompt.encoder, what.index)] if isinstance(what, Token) else prompt.copies(what.index)
         at = {
             (column.encoder, column.token): index for index, column in enumerate(self.columns) if column.kind == "token"
         }

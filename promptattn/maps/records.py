@@ -70,6 +70,10 @@ class PromptInfo:
         """How each encoder reads the prompt, the first one first."""
         return (Reading(self.encoder, self.tokens, self.words, self.cut), *self.others)
 
+    def copies(self, word: int) -> list[tuple[str, int]]:
+        """Every token of the word of this index, as (encoder, token): those of all encoders that read it."""
+        return [(reading.encoder, token) for reading in self.readings for token in reading.words[word].tokens]
+
 
 @dataclass(frozen=True, eq=False)
 class LayerMaps:

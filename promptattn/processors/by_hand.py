@@ -93,7 +93,7 @@ def _weights(
 ) -> tuple[torch.Tensor, slice]:
     """The odds of every row of the text, float32 `[batch, row]`, and the batch rows of the prompt."""
     blocks = [
-        [odds(weight) for each in row_encoders(denoiser, plans) for chunk in each.chunks for weight in chunk.weights]
+        [odds(weight) for each in row_encoders(denoiser, plans) for weight in each.weights]
         for plans in ((plan.negative, plan.encoders) if guidance else (plan.encoders,))
     ]
     planned = len(blocks[0])

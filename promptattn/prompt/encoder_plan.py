@@ -42,6 +42,11 @@ class EncoderPlan:
         """What each row of the text embedding holds: row `chunk * window + i`."""
         return tuple(slot for chunk in self.chunks for slot in chunk.slots)
 
+    @cached_property
+    def weights(self) -> tuple[float, ...]:
+        """The weight of each row of the text embedding, in the order of `slots`; 1 on all that hold no token."""
+        return tuple(weight for chunk in self.chunks for weight in chunk.weights)
+
     @property
     def cut(self) -> tuple[Word, ...]:
         """The words that do not fit into the encoder, or not whole."""

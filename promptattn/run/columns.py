@@ -80,11 +80,10 @@ def check_words(plans: Sequence[TokenPlan], capture: Capture | None) -> None:
 
 def text_weights(encoders: Sequence[EncoderPlan], segments: Sequence[Segment], chunks: int) -> list[float]:
     """The prompt weight of every row of the text embeddings; 1 on all rows that hold no token."""
-    weights = []
+    weights: list[float] = []
     for segment in segments:
-        plan = _plan(encoders, segment)
-        for slot in _slots(encoders, segment, chunks):
-            weights.append(1.0 if plan is None or slot.token is None else plan.tokens[slot.token].weight)
+        plan, rows = _plan(encoders, segment), len(_slots(encoders, segment, chunks))
+        weights += [1.0] * rows if plan is None else plan.padded(chunks).weights
     return weights
 
 
