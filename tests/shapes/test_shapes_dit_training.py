@@ -14,6 +14,7 @@ from diffusers import AutoencoderKL, StableDiffusion3Pipeline
 from safetensors.torch import load_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from promptattn.shapes.training.batches import LatentSet
 from promptattn.shapes.training.dit import (
     ZERO_ROWS,
     CollapsedRowsProcessor,
@@ -27,20 +28,11 @@ from promptattn.shapes.training.dit import (
 )
 from promptattn.shapes.training.dit_run import SMOKE_DIT, export_dit_run, train_dit_pipeline
 from promptattn.shapes.training.text import WINDOW, build_text_encoder, build_tokenizer
-from promptattn.shapes.training.unet import LatentSet
 from promptattn.shapes.training.unet_run import train_unet_pipeline
 from promptattn.shapes.training.vae import build_vae
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "train_shapes.py"
 CAPTIONS = ["a red cat left of a blue star on a black background", "un ratón gris", ""]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -22,14 +22,6 @@ from promptattn.shapes.training.unet_run import SMOKE, train_unet_pipeline
 SCRIPT = Path(__file__).parents[2] / "scripts" / "train_shapes.py"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def tokenizer():
     return build_tokenizer(400)

@@ -18,9 +18,9 @@ from diffusers.models.embeddings import get_2d_sincos_pos_embed
 from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from promptattn.shapes.training.batches import LatentSet, draw_batch, empty_ids, logit_normal, object_error
 from promptattn.shapes.training.loop import Loss
-from promptattn.shapes.training.text import WINDOW, Codes
-from promptattn.shapes.training.unet import LatentSet
+from promptattn.shapes.training.text import Codes
 from promptattn.shapes.world import BACKGROUNDS, RELATIONS
 
 __all__ = [
@@ -38,8 +38,6 @@ __all__ = [
 ZERO_ROWS = 256
 """Rows of zeros that StableDiffusion3Pipeline puts in T5's place (its `max_sequence_length`)."""
 
-_EMPTY_SHARE = 0.1
-_UNIFORM_SHARE = 0.1
 _LOWER_LAYERS = 2
 
 
@@ -195,33 +193,22 @@ def build_flow_scheduler() -> FlowMatchEulerDiscreteScheduler:
 def flow_loss(
     data: LatentSet, texts: TextPair, tokenizer: CLIPTokenizer, batch: int, object_weight: float = 1.0
 ) -> Loss:
-    """Velocity error on the straight path between latents and noise, the objects' cells weighted up.
-
-    Every tenth caption is replaced by the empty prompt, for classifier-free guidance (Ho & Salimans 2022).
-    """
-    empty = tokenizer("", padding="max_length", max_length=WINDOW, return_tensors="pt").input_ids[0].to(torch.int16)
+    """Velocity error on the straight path between latents and noise, the objects' cells weighted up."""
+    empty = empty_ids(tokenizer)
 
     def loss(model: nn.Module, step: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         device = next(model.parameters()).device
-        rows = torch.from_numpy(rng.integers(len(data.latents), size=batch))
-        latents = data.latents[rows].float().to(device)
-        ids = data.ids[rows, torch.from_numpy(rng.integers(data.ids.shape[1], size=batch))]
-        ids[torch.from_numpy(rng.random(batch) < _EMPTY_SHARE)] = empty
-        noise = torch.from_numpy(rng.standard_normal(latents.shape, np.float32)).to(device)
+        latents, noise, ids, inside = draw_batch(data, rng, batch, empty, device)
         sigma = sample_sigmas(rng, batch).to(device)
         with torch.no_grad(), torch.autocast(device.type, enabled=False):
-            text, pooled = texts(ids.long().to(device), zero_rows=1)
+            text, pooled = texts(ids, zero_rows=1)
         noisy = torch.lerp(latents, noise, sigma[:, None, None, None])
         velocity = model(noisy, text, pooled, sigma * 1000).sample.float()
-        error = (velocity - (noise - latents)).square().mean(1)
-        inside = data.objects[rows].float().to(device)
-        weighted = (error * (1 + object_weight * inside)).mean() / (1 + object_weight * inside.mean())
-        return {"loss": weighted, "error": error.mean(), "inside": (error * inside).sum() / inside.sum()}
+        return object_error((velocity - (noise - latents)).square().mean(1), inside, object_weight)
 
     return loss
 
 
 def sample_sigmas(rng: np.random.Generator, count: int) -> torch.Tensor:
-    """Logit-normal noise levels float32 [count] (Esser 2024), most where a scene is laid out; a few uniform ones."""
-    normal = 1 / (1 + np.exp(-(0.3 + rng.standard_normal(count))))
-    return torch.from_numpy(np.where(rng.random(count) < _UNIFORM_SHARE, rng.random(count), normal).astype(np.float32))
+    """Noise levels float32 [count], most where a scene is laid out."""
+    return torch.from_numpy(logit_normal(rng, count, mean=0.3, uniform=0.1).astype(np.float32))

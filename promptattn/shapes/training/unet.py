@@ -1,6 +1,5 @@
 """The denoiser: a UNet2DConditionModel of the Stable Diffusion kind on cached latents, predicting v."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +9,13 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from promptattn.shapes.draw import render
+from promptattn.shapes.training.batches import LatentSet, draw_batch, empty_ids, logit_normal, object_error
 from promptattn.shapes.training.loop import Loss, atomic_save
 from promptattn.shapes.training.text import WINDOW, sample_pieces
 from promptattn.shapes.training.vae import encode_pixels, to_pixels
 from promptattn.shapes.world import sample_scene
 
-__all__ = ["LatentSet", "build_scheduler", "build_unet", "cache_latents", "unet_loss"]
-
-_EMPTY_SHARE = 0.1
-_UNIFORM_SHARE = 0.15
+__all__ = ["build_scheduler", "build_unet", "cache_latents", "unet_loss"]
 
 
 def build_unet(
@@ -60,15 +57,6 @@ def build_scheduler() -> DDIMScheduler:
     )
 
 
-@dataclass(frozen=True)
-class LatentSet:
-    """latents float16 [scene, 4, 16, 16], scaled; ids int16 [scene, caption, WINDOW]; objects bool [scene, 16, 16]."""
-
-    latents: torch.Tensor
-    ids: torch.Tensor
-    objects: torch.Tensor
-
-
 def cache_latents(
     vae: AutoencoderKL, tokenizer: CLIPTokenizer, path: Path, scenes: int, captions: int = 4, seed: int = 1
 ) -> LatentSet:
@@ -99,35 +87,25 @@ def _encode_scenes(
 def unet_loss(
     data: LatentSet, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, batch: int, object_weight: float = 1.0
 ) -> Loss:
-    """v-prediction error at logit-normal timesteps (Esser 2024), the objects' cells weighted up.
-
-    Every tenth caption is replaced by the empty prompt, for classifier-free guidance (Ho & Salimans 2022).
-    """
+    """v-prediction error, the objects' cells weighted up."""
     scheduler = build_scheduler()
-    empty = tokenizer("", padding="max_length", max_length=WINDOW, return_tensors="pt").input_ids[0].to(torch.int16)
+    empty = empty_ids(tokenizer)
 
     def loss(model: torch.nn.Module, step: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         device = next(model.parameters()).device
-        rows = torch.from_numpy(rng.integers(len(data.latents), size=batch))
-        latents = data.latents[rows].float().to(device)
-        ids = data.ids[rows, torch.from_numpy(rng.integers(data.ids.shape[1], size=batch))]
-        ids[torch.from_numpy(rng.random(batch) < _EMPTY_SHARE)] = empty
-        noise = torch.from_numpy(rng.standard_normal(latents.shape, np.float32)).to(device)
+        latents, noise, ids, inside = draw_batch(data, rng, batch, empty, device)
         timesteps = sample_timesteps(rng, batch, scheduler.config.num_train_timesteps).to(device)
         with torch.no_grad(), torch.autocast(device.type, enabled=False):
-            text = text_encoder(input_ids=ids.long().to(device)).last_hidden_state
+            text = text_encoder(input_ids=ids).last_hidden_state
         noisy = scheduler.add_noise(latents, noise, timesteps).contiguous(memory_format=torch.channels_last)
         predicted = model(noisy, timesteps, text).sample.float()
         error = (predicted - scheduler.get_velocity(latents, noise, timesteps)).square().mean(1)
-        inside = data.objects[rows].float().to(device)
-        weighted = (error * (1 + object_weight * inside)).mean() / (1 + object_weight * inside.mean())
-        return {"loss": weighted, "error": error.mean(), "inside": (error * inside).sum() / inside.sum()}
+        return object_error(error, inside, object_weight)
 
     return loss
 
 
 def sample_timesteps(rng: np.random.Generator, count: int, steps: int) -> torch.Tensor:
-    """Logit-normal timesteps (Esser 2024), most where places and colours are decided; a few uniform ones."""
-    normal = 1 / (1 + np.exp(-(0.1 + rng.standard_normal(count))))
-    share = np.where(rng.random(count) < _UNIFORM_SHARE, rng.random(count), normal)
+    """Timesteps int64 [count], most where places and colours are decided."""
+    share = logit_normal(rng, count, mean=0.1, uniform=0.15)
     return torch.from_numpy(np.clip((share * steps).astype(np.int64), 0, steps - 1))
