@@ -1,0 +1,24 @@
+"""The command line. Thin: every command calls the public API, and imports it only when it runs."""
+
+import typer
+
+from promptattn.cli.export import export
+from promptattn.cli.generate import generate
+from promptattn.cli.tokens import tokens
+
+__all__ = ["app", "export", "generate", "main", "tokens"]
+
+app = typer.Typer(
+    help="Weigh the words of a text-to-image prompt inside the attention, and see where each of them went.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+app.command()(generate)
+app.command()(export)
+app.command()(tokens)
+
+
+def main() -> None:
+    """Entry point of the console command."""
+    app()
