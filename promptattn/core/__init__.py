@@ -23,7 +23,7 @@ from promptattn.core.dot import LuongAttention, dot_product_attention
 from promptattn.core.explain import Explanation
 from promptattn.core.multihead import MultiHeadAttention
 from promptattn.core.sparse import LocalWindow, Strided, sparse_attention
-from promptattn.core.weights import SAFE_FLOOR, KeyWeights
+from promptattn.core.weights import SAFE_FLOOR, KeyWeights, Rule
 
 __all__ = [
     "SAFE_FLOOR",
@@ -35,6 +35,7 @@ __all__ = [
     "LocalWindow",
     "LuongAttention",
     "MultiHeadAttention",
+    "Rule",
     "Strided",
     "attention",
     "dead_rows",

@@ -11,6 +11,7 @@ from promptattn.core.columns import Columns
 from promptattn.core.explicit import attend_explicitly
 from promptattn.core.logits import masked, working_dtype
 from promptattn.core.weights import KeyWeights
+from promptattn.errors import WeightingError
 
 __all__ = ["AdditiveAttention"]
 
@@ -43,8 +44,14 @@ class AdditiveAttention(nn.Module):
 
         mask: bool (True = visible) or float (added to the scores), broadcastable to `[batch, query, key]`.
         Returns the contexts `[batch, query, dim]` in the value's dtype and columns as `attention` does, with one head.
+        Raises WeightingError for the rule "scaling": a longer key is no multiple of such a score.
         The scores are float32. The `[batch, query, key, hidden]` table is built a block of query rows at a time.
         """
+        if key_weights is not None and key_weights.rule == "scaling":
+            raise WeightingError(
+                'rule="scaling" multiplies scores, as a longer key does where they are dot products; the scores of'
+                ' additive attention are not: use rule="odds" or "values"'
+            )
         value = key if value is None else value
         dtype = working_dtype(query)
         with torch.autocast(query.device.type, enabled=False):

@@ -80,7 +80,8 @@ def attention(
 ) -> AttentionResult:
     """Attention `o_i = sum_j sign(w_ij) p_ij v_j` with `p_ij = |w_ij| e^{s_ij} / sum_j' |w_ij'| e^{s_ij'}`.
 
-    The scores are `s_ij = scale * <q_i, k_j> + mask_ij` (Vaswani et al. 2017, equation 1, for weights of 1).
+    So by the rule of odds; :class:`KeyWeights` has the other rules. The scores are
+    `s_ij = scale * <q_i, k_j> + mask_ij` (Vaswani et al. 2017, equation 1, for weights of 1).
 
     query `[batch, head, query, dim]`, key `[batch, head, key, dim]`, value `[batch, head, key, value dim]`; also
     three-dimensional `[batch, row, dim]`, which counts as a batch of single heads. `mask`, `is_causal`, `scale`,
@@ -91,8 +92,8 @@ def attention(
     capture: which columns of the attention to keep, after weighting and before dropout; several of them share one
         pass over the queries and keys.
 
-    A row that sees no key, or whose every visible key has weight 0, gives output 0 and columns 0; `dead_rows` names
-    such rows. Under autocast the inputs are cast as the library casts them, and the columns stay float32.
+    A row that sees no key, or whose every visible key has odds 0, gives output 0 and columns 0; `dead_rows` names such
+    rows. Under autocast the inputs are cast as the library casts them, and the columns stay float32.
     Nothing here waits for the device. Nothing of size query x key is built unless the keys are few (`explain_kernel`).
 
     Raises WeightingError and CaptureError for weights and columns that do not fit these tensors, ValueError for tensors

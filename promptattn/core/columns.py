@@ -60,9 +60,9 @@ class Columns:
 
 
 def columns_from_lse(scores: Scores, lse: Tensor, capture: Columns, weights: KeyWeights | None = None) -> Tensor:
-    """Columns of the softmax from its normaliser: `P_ic = |w_ic| exp(s_ic - lse_i)`.
+    """Columns of the softmax from its normaliser: `P_ic = |w_ic| exp(s_ic - lse_i)`, without |w| where it counts not.
 
-    lse: float32 `[batch, head, query]`, the log of the sum over all keys of `|w| e^s`; +inf in rows that see no key.
+    lse: float32 `[batch, head, query]`, the log of the normaliser (see `KeyWeights`); +inf in rows that see no key.
     Returns float32 `[rows, query, C or G]` ("mean") or `[rows, head, query, C or G]` ("none"), values in [0, 1];
     float64 for float64 inputs. With `into` that buffer is returned.
     """
@@ -76,6 +76,9 @@ def _columns_from_lse(scores: Scores, lse: Tensor, capture: Columns, weights: Ke
     weight = None if weights is None else _captured_weight(scores, capture, weights)
     scores = scores.keys(capture.index).batch(capture.batch_rows).rows(capture.query_rows)
     lse = select_rows(select_rows(lse, capture.batch_rows, 0), capture.query_rows, 2)
+    if weights is not None and weight is not None:
+        scores = scores._replace(gain=weights.gain(weight))
+        weight = weight if weights.counts else None
     heads = _heads(capture, scores.query.shape[1])
     parts = (
         mass(scores.heads(heads[some]).logits(), select_heads(lse, heads[some]), weight)

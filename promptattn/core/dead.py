@@ -20,16 +20,16 @@ def dead_rows(
     is_causal: bool = False,
     key_weights: KeyWeights | None = None,
 ) -> Tensor:
-    """Which query rows see no key of non-zero weight: bool `[batch or 1, head or 1, query]`, on the query's device.
+    """Which query rows see no key, or only keys whose odds are 0: bool `[batch or 1, head or 1, query]`.
 
-    Takes the same arguments as `attention`. Such a row has output 0 and columns 0. Nothing is read back to the host:
-    call `.any()` on the result where waiting for the device is cheap.
+    Takes the same arguments as `attention`. Such a row has output 0 and columns 0. The result is on the query's device,
+    and nothing is read back to the host: call `.any()` on it where waiting for the device is cheap.
     """
     length, keys = query.shape[-2], key.shape[-2]
     if mask is not None and mask.ndim == 3 and query.ndim == 3:
         mask = mask.unsqueeze(1)
     everything = torch.arange(keys, device=query.device)
-    if key_weights is None or not key_weights.acts:
+    if key_weights is None or not key_weights.acts or not key_weights.counts:
         return ~_sees_any(everything, None, mask, is_causal, length)
     others = torch.ones(keys, dtype=torch.bool, device=query.device).index_fill_(0, key_weights.index, False)
     present = key_weights.expand(length) != 0

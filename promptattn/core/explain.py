@@ -62,11 +62,23 @@ def choose(
         return Explanation(
             "sdpa+lse", kernel.name, "SDPA takes no kernel with a log-sum-exp here, so it gives the output only"
         )
-    if weights.gentle:
-        return Explanation("correction", kernel.name, f"the weights are known to be at least {weights.floor}")
+    if weights.correctable:
+        return Explanation("correction", kernel.name, _why_corrected(weights))
     if scores.is_causal and scores.query.shape[-1] >= kernel.head_limit:
         return Explanation("dense", "", "causal, and no channel is left to hide the weighted keys with")
-    return Explanation("merge", kernel.name, "the weights may be small, or are known only on the device")
+    return Explanation("merge", kernel.name, _why_merged(weights))
+
+
+def _why_corrected(weights: KeyWeights) -> str:
+    if weights.counts:
+        return f"the weights are known to be at least {weights.floor}"
+    return "the weights multiply values alone"
+
+
+def _why_merged(weights: KeyWeights) -> str:
+    if weights.counts:
+        return "the weights may be small, or are known only on the device"
+    return "scores of the weighted keys are scaled"
 
 
 def _fused(scores: Scores, value: Tensor) -> Kernel | None:

@@ -41,7 +41,7 @@ def attend_explicitly(
     columns: list[list[Tensor]] = [[] for _ in captures]
     for rows in chunks(length, bytes_per_row, value.device):
         w = None if weight is None else select_rows(weight, rows, 2, broadcast=True)
-        part = weigh(logits_of(rows), w)
+        part = weigh(logits_of(rows), w, counts=weights is None or weights.counts)
         outputs.append((dropout(part.signed, dropout_p) if dropout_p else part.signed) @ value)
         for parts, capture in zip(columns, captures, strict=True):
             parts.append(select_columns(part.mass, capture))
@@ -54,6 +54,8 @@ def dense_attention(
     """Scaled dot product attention from explicit logits; the output comes in the query's dtype."""
     query = scores.query
     value = value.to(working_dtype(query)).repeat_interleave(query.shape[1] // value.shape[1], dim=1)
+    if weights is not None:
+        scores = scores._replace(gain=weights.gain(_full_weight(weights, query.shape[2], value)))
     output, columns = attend_explicitly(
         lambda rows: scores.rows(rows).logits(),
         value,

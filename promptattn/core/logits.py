@@ -21,6 +21,7 @@ class Scores(NamedTuple):
     mask: None, bool (True = visible) or float (added), broadcastable to `[batch, head, query, key]`, 2 or 4 dimensions.
     visible: a rule that says from their numbers which keys a row sees, such as `causal`; None means all.
     row_numbers, key_numbers: int64, the numbers that the rule sees; None means 0, 1, 2 ...
+    gain: what `scale * <q_i, k_j>` is multiplied by before the mask, `[batch or 1, 1, query or 1, key]`; None means 1.
     """
 
     query: Tensor
@@ -30,15 +31,15 @@ class Scores(NamedTuple):
     visible: Callable[[Tensor, Tensor], Tensor] | None = None
     row_numbers: Tensor | None = None
     key_numbers: Tensor | None = None
+    gain: Tensor | None = None
 
     @property
     def is_causal(self) -> bool:
         return self.visible is causal
 
     def detach(self) -> Scores:
-        return self._replace(
-            query=self.query.detach(), key=self.key.detach(), mask=None if self.mask is None else self.mask.detach()
-        )
+        mask, gain = (None if each is None else each.detach() for each in (self.mask, self.gain))
+        return self._replace(query=self.query.detach(), key=self.key.detach(), mask=mask, gain=gain)
 
     def rows(self, rows: slice | Tensor | None) -> Scores:
         """The same scores for some query rows."""
@@ -50,21 +51,25 @@ class Scores(NamedTuple):
             numbers = select_rows(numbers, rows, 0)
         if mask is not None:
             mask = select_rows(mask, rows, mask.ndim - 2, broadcast=True)
-        return self._replace(query=select_rows(self.query, rows, 2), mask=mask, row_numbers=numbers)
+        gain = None if self.gain is None else select_rows(self.gain, rows, 2, broadcast=True)
+        return self._replace(query=select_rows(self.query, rows, 2), mask=mask, row_numbers=numbers, gain=gain)
 
     def batch(self, rows: slice | Tensor | None) -> Scores:
         """The same scores for some rows of the batch."""
         mask = self.mask
         if mask is not None and mask.ndim == 4:
             mask = select_rows(mask, rows, 0, broadcast=True)
-        return self._replace(query=select_rows(self.query, rows, 0), key=select_rows(self.key, rows, 0), mask=mask)
+        query, key = (select_rows(each, rows, 0) for each in (self.query, self.key))
+        gain = None if self.gain is None else select_rows(self.gain, rows, 0, broadcast=True)
+        return self._replace(query=query, key=key, mask=mask, gain=gain)
 
     def keys(self, index: Tensor) -> Scores:
         """The same scores for the keys `index`, int64 `[C]`."""
         mask, numbers = self.mask, index if self.key_numbers is None else self.key_numbers[index]
         if mask is not None and mask.shape[-1] != 1:
             mask = mask.index_select(-1, index)
-        return self._replace(key=self.key.index_select(2, index), mask=mask, key_numbers=numbers)
+        gain = None if self.gain is None else self.gain.index_select(-1, index)
+        return self._replace(key=self.key.index_select(2, index), mask=mask, key_numbers=numbers, gain=gain)
 
     def heads(self, heads: tuple[int, ...]) -> Scores:
         """The same scores for some of the query's heads, with one key head for each."""
@@ -81,6 +86,8 @@ class Scores(NamedTuple):
         key = self.key.repeat_interleave(query.shape[1] // self.key.shape[1], dim=1)
         fine = query.dtype != torch.bfloat16
         logits = matmul(query.to(dtype), key.to(dtype).transpose(-1, -2), fine=fine) * self.scale
+        if self.gain is not None:
+            logits = logits * self.gain
         if self.mask is not None:
             logits = masked(logits, self.mask)
         if self.visible is not None:

@@ -3,8 +3,9 @@
 merge      o_R, lse_R = kernel(q, k without J, v without J), then J joins through the log-sum-exp
 correct    o, lse = kernel(q, k, v), then  o' = (o + sum_J (w_j - 1) P_ij v_j) / (1 + sum_J (|w_j| - 1) P_ij)
 
-Merging is exact for every weight. Correcting spares the copy of the keys and values, but divides by as little as
-min |w|: at P near 1 and w near 0 it loses everything to cancellation, so it runs only where the host knows the weights.
+Merging is exact for every weight and every rule. Correcting spares the copy of the keys and values, but for odds it
+divides by as little as min |w|: at P near 1 and w near 0 it loses everything to cancellation, so it runs only where the
+host knows the weights. By the rule "values" the normaliser stays: the denominator is 1, and correcting always safe.
 """
 
 from __future__ import annotations
@@ -38,14 +39,15 @@ def join(scores: Scores, value: Tensor, weights: KeyWeights, rest: Tensor, rest_
     rest: `[batch, head, query, dim]`; rest_lse: `[batch, head, query]`, +inf in rows that see none of the others.
     Returns the output in the query's dtype, and lse'.
     """
-    query, watched = scores.query, scores.keys(weights.index)
+    query = scores.query
     value_j = _values_of(value, weights.index, query)
     weight = weights.expand(query.shape[2], working_dtype(query))
+    watched = scores.keys(weights.index)._replace(gain=weights.gain(weight))
     outside = torch.where(rest_lse == math.inf, -math.inf, rest_lse)
     outputs, normalisers = [], []
     for rows in chunks(query.shape[2], _bytes_per_row(watched, value), query.device):
         w = select_rows(weight, rows, 2, broadcast=True)
-        part = weigh(watched.rows(rows).logits(), w, outside[:, :, rows])
+        part = weigh(watched.rows(rows).logits(), w, outside[:, :, rows], counts=weights.counts)
         assert part.rest is not None
         added = part.signed @ value_j
         outputs.append(torch.addcmul(added, rest[:, :, rows].to(added.dtype), part.rest[..., None]).to(query.dtype))
@@ -54,7 +56,7 @@ def join(scores: Scores, value: Tensor, weights: KeyWeights, rest: Tensor, rest_
 
 
 def correct(kernel: Kernel, scores: Scores, value: Tensor, weights: KeyWeights) -> tuple[Tensor, Tensor]:
-    """The same as `merge`, where the host knows every |weight| to be at least `SAFE_FLOOR`.
+    """The same as `merge`, where `weights.correctable`.
 
     Rows outside `weights.query_rows`, where that is a slice, keep the kernel's output bit for bit.
     """
@@ -74,6 +76,10 @@ def correct(kernel: Kernel, scores: Scores, value: Tensor, weights: KeyWeights) 
     for rows in chunks(output.shape[2], _bytes_per_row(watched, value), output.device):
         share = mass(watched.rows(rows).logits(), lse[:, :, rows])
         w = select_rows(weight, rows, 2, broadcast=True)
+        if not weights.counts:
+            added = ((w - 1) * share) @ value_j
+            changed.append(((output[:, :, rows] + added).to(dtype), lse[:, :, rows]))
+            continue
         total = 1 + ((w.abs() - 1) * share).sum(dim=-1)
         factor = 1 / total[..., None]
         added = ((w - 1) * share * factor) @ value_j

@@ -1,6 +1,7 @@
 """The weighted softmax: the one place where explicit logits meet weights.
 
-    p_j = |w_j| e^{s_j} / sum_j' |w_j'| e^{s_j'}          o = sum_j sign(w_j) p_j v_j
+    p_j = |w_j| e^{s_j} / sum_j' |w_j'| e^{s_j'}          o = sum_j sign(w_j) p_j v_j       (the weights count)
+    p_j = e^{s_j} / sum_j' e^{s_j'}                       o = sum_j w_j p_j v_j             (they do not)
 
 Every attention that has its logits at hand comes here: dense, additive, sparse, and the few keys J of the merge.
 """
@@ -24,7 +25,7 @@ class Weighted(NamedTuple):
     """A weighted softmax.
 
     mass: `[..., K]`, each key's probability, in [0, 1].
-    signed: `[..., K]`, the same times the sign of its weight: what multiplies the values.
+    signed: `[..., K]`, what multiplies the values: `w e^s` over the normaliser, whether the weights count in it or not.
     rest: `[...]`, the probability left to the keys outside (see `weigh`), in [0, 1].
     lse: `[...]`, the log of the normaliser; +inf where no key is visible, so that `exp(s - lse)` is 0 there.
     """
@@ -35,27 +36,28 @@ class Weighted(NamedTuple):
     lse: Tensor
 
 
-def weigh(logits: Tensor, weight: Tensor | None = None, outside: Tensor | None = None) -> Weighted:
+def weigh(
+    logits: Tensor, weight: Tensor | None = None, outside: Tensor | None = None, *, counts: bool = True
+) -> Weighted:
     """The weighted softmax over the last dimension.
 
     logits: `[..., K]` float32 or float64, -inf where a key is hidden.
     weight: broadcastable to the logits; None means all 1.
     outside: `[...]`, the log of `sum e^s` over further, unweighted keys that share the normaliser; -inf for none.
+    counts: whether the weights count in the mass, or multiply the values alone.
 
     Exact for every weight, continuous through 0, and differentiable there: the weights enter as factors, never as a
     logarithm that the gradient passes through. A row that sees no key gets zeros, not NaN.
     """
     with torch.no_grad():
         # Any shift gives the same result; this one is the largest term, so nothing that counts over- or underflows.
-        heights = logits if weight is None else logits + weight.abs().log()
+        heights = logits if weight is None or not counts else logits + weight.abs().log()
         top = heights.amax(dim=-1)
         top = top if outside is None else torch.maximum(top, outside)
         top = torch.where(top == -math.inf, torch.zeros_like(top), top)
     raised = (logits - top[..., None]).clamp(max=_TOP).exp()
-    if weight is None:
-        numerator = signed = raised
-    else:
-        numerator, signed = raised * weight.abs(), raised * weight
+    signed = raised if weight is None else raised * weight
+    numerator = raised if weight is None or not counts else raised * weight.abs()
     total = numerator.sum(dim=-1)
     rest = None if outside is None else (outside - top).exp()
     total = total if rest is None else total + rest

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor
 
 from promptattn.errors import WeightingError
 
-__all__ = ["SAFE_FLOOR", "KeyWeights"]
+__all__ = ["SAFE_FLOOR", "KeyWeights", "Rule"]
+
+Rule = Literal["odds", "values", "scaling"]
 
 # The correction path divides by at least min(|w|, 1), so it multiplies the kernel's rounding error by at most
 # 1 / floor: with one half that is one bit. Below it the merge path, which has no such factor, takes over.
@@ -21,10 +23,20 @@ SAFE_FLOOR = 0.5
 
 @dataclass(frozen=True)
 class KeyWeights:
-    """Odds multipliers for a few keys: `p_ij = |w_ij| e^{s_ij} / sum_j' |w_ij'| e^{s_ij'}`; the sign goes to the value.
+    """Real weights for a few keys, and the rule by which they act. Keys that are not listed keep weight 1.
 
-    1 leaves a key alone, 0 deletes it, 2 counts it twice, -w gives it the mass of w and flips its value's sign.
-    Keys that are not listed keep weight 1.
+    With `s_ij = scale * <q_i, k_j> + mask_ij`, and sums over all keys:
+
+        rule        mass                                                        output
+        "odds"      p_ij = |w_ij| e^{s_ij} / sum_j' |w_ij'| e^{s_ij'}           o_i = sum_j sign(w_ij) p_ij v_j
+        "values"    p_ij = e^{s_ij} / sum_j' e^{s_ij'}                          o_i = sum_j w_ij p_ij v_j
+        "scaling"   as "values", with |w_ij| scale * <q_i, k_j> + mask_ij       o_i = sum_j w_ij p_ij v_j
+
+    "odds" (the default): 1 leaves a key alone, 0 deletes it, 2 counts it twice, -w gives it the mass of w and flips its
+    value's sign. "values" is the re-weighting of Prompt-to-Prompt (Hertz et al. 2022, arXiv:2208.01626, section 3.2):
+    the column of the map is multiplied after the softmax, and the rest is not told, so the output may grow without
+    bound. "scaling" is what follows from a key of |w| times the length and a value of w times: a weight of 0 leaves
+    the key a score of 0. By either a row whose weights are all 0 gives output 0, but its mass is there.
 
     index: int64 `[J]`, the keys to weigh, each at most once (only `of` checks that: here it would mean waiting for
         the device).
@@ -33,8 +45,9 @@ class KeyWeights:
     query_rows: the query rows that the weights apply to: a slice with step 1, an int64 tensor of row numbers, or a bool
         tensor `[query]`; None means all. Every other row sees weight 1.
     floor: a number the host knows to be <= every |weight|, or None. At `SAFE_FLOOR` and above it allows the cheaper
-        correction path. It is a promise: it is never compared with the weights on the device.
+        correction path for odds. It is a promise: it is never compared with the weights on the device.
     neutral: the host knows that every weight is 1, so the library's own call runs untouched.
+    rule: see above.
     """
 
     index: Tensor
@@ -42,8 +55,11 @@ class KeyWeights:
     query_rows: slice | Tensor | None = None
     floor: float | None = None
     neutral: bool = False
+    rule: Rule = "odds"
 
     def __post_init__(self) -> None:
+        if self.rule not in get_args(Rule):
+            raise WeightingError(f"rule={self.rule!r} is none of {', '.join(get_args(Rule))}")
         if self.index.ndim != 1:
             raise WeightingError(f"key weights need an index of shape [J]; got {list(self.index.shape)}")
         if self.weight.ndim not in (1, 2, 3) or self.weight.shape[-1] != self.index.shape[0]:
@@ -64,6 +80,7 @@ class KeyWeights:
         *,
         query_rows: slice | Tensor | None = None,
         device: torch.device | str | None = None,
+        rule: Rule = "odds",
     ) -> KeyWeights:
         """Weights from values on the host: `weight` is one number per key, or one list per batch row.
 
@@ -90,6 +107,7 @@ class KeyWeights:
             query_rows=query_rows,
             floor=SAFE_FLOOR if all(abs(value) >= SAFE_FLOOR for value in values) else None,
             neutral=all(value == 1 for value in values),
+            rule=rule,
         )
 
     @property
@@ -98,9 +116,22 @@ class KeyWeights:
         return not self.neutral and self.index.shape[0] > 0
 
     @property
-    def gentle(self) -> bool:
-        """Whether the host knows every |weight| to be at least `SAFE_FLOOR`."""
-        return self.floor is not None and self.floor >= SAFE_FLOOR
+    def counts(self) -> bool:
+        """Whether a key of weight w has |w| times its mass, so that the others have less."""
+        return self.rule == "odds"
+
+    @property
+    def correctable(self) -> bool:
+        """Whether the output of the unweighted kernel can be corrected without losing digits.
+
+        Under "values" always: nothing is divided. For odds the host must know every |weight| to be at least
+        `SAFE_FLOOR`. Scaled scores change the mass by no known factor.
+        """
+        return self.rule == "values" or (self.counts and self.floor is not None and self.floor >= SAFE_FLOOR)
+
+    def gain(self, weight: Tensor) -> Tensor | None:
+        """What `scale * <q, k>` of these keys is multiplied by, of `weight`'s shape; None for nothing."""
+        return weight.abs() if self.rule == "scaling" else None
 
     def expand(self, query_length: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """The weights for every query row: `[batch or 1, 1, query or 1, J]`, to meet `[batch, head, query, J]`."""

@@ -171,6 +171,7 @@ class AttentionRun:
             text_rows=columns.text_rows,
             images_per_prompt=self._images_per_prompt,
             rows=self._rows,
+            rule=getattr(self._weighting, "key_rule", "odds"),
         )
         self._watch = DenoiserWatch(
             self._pipe,

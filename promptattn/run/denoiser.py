@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 import torch
 
-from promptattn.core import SAFE_FLOOR, KeyWeights
+from promptattn.core import SAFE_FLOOR, KeyWeights, Rule
 from promptattn.errors import CaptureError, ConfigError, PromptAttnWarning
 from promptattn.maps.capture import RELATIONS, Capture, Relation
 from promptattn.maps.recorder import Recorder, Watched
 from promptattn.processors.install import Installation, attention_layers
 from promptattn.processors.layouts import DenoiserCall, LayerKind, Layout
 from promptattn.processors.rows import Block, Kind, recognise
+from promptattn.processors.rules import check_rule
 from promptattn.run.steps import StepCounter, StepFollower
 from promptattn.selection import Steps, in_steps, match_layers
 
@@ -40,6 +41,7 @@ class Target:
         text_rows: int64 `[row]`: the rows of the text whose own attention is recorded, in joint attention.
         images_per_prompt: how often each prompt's rows are repeated, if that is known.
         rows: whose attention weights change in joint attention: that of the `image`, or of `all` rows.
+        rule: by which weights act; see :class:`promptattn.core.KeyWeights`.
     """
 
     positive: torch.Tensor
@@ -51,6 +53,7 @@ class Target:
     text_rows: torch.Tensor
     images_per_prompt: int | None
     rows: Rows = "image"
+    rule: Rule = "odds"
 
     @cached_property
     def weighted(self) -> frozenset[Kind]:
@@ -116,6 +119,8 @@ class DenoiserWatch:
         self._kinds = layout.layers(denoiser)
         readers = _readers(denoiser, self._kinds)
         self._weighed = set(match_layers(readers, layers, "layers", kind="attention layer that sees text"))
+        if target.weighted:
+            check_rule(target.rule, denoiser, self._weighed, self._kinds)
         self._relations: dict[str, tuple[Relation, ...]] = {}
         self.recorders: dict[Relation, Recorder] = {}
         if capture:
@@ -221,7 +226,8 @@ class DenoiserWatch:
         if any(block.kind in target.weighted for block in blocks):
             odds = torch.cat([target.odds[b.kind].repeat_interleave(b.images_per_prompt, dim=0) for b in blocks])
             index = (odds != 1).any(dim=0).nonzero().flatten()
-            weights = KeyWeights(index.to(text.device), odds[:, index].to(text.device), floor=_floor(odds[:, index]))
+            floor = _floor(odds[:, index])
+            weights = KeyWeights(index.to(text.device), odds[:, index].to(text.device), floor=floor, rule=target.rule)
         watched = next((block for block in blocks if block.kind == "positive"), None)
         if watched is None:
             return _Reading(text, version, blocks, weights)
