@@ -19,7 +19,7 @@ from promptattn.run.generate import MARKERS, Generation, generate
 from promptattn.run.load import load
 from promptattn.run.schedulers import check_scheduler, set_scheduler
 
-__all__ = ["CONFIG_FILE", "Finished", "export_saved", "run_config"]
+__all__ = ["CONFIG_FILE", "Finished", "export_saved", "load_pipeline", "options_of", "run_config"]
 
 CONFIG_FILE = "promptattn.yaml"
 """The config that makes a folder again, written into it."""
@@ -63,7 +63,7 @@ def run_config(
         if config.scheduler is not None:
             check_scheduler(config.scheduler.name)
         on_stage(f"Loading {config.model.name}")
-        pipe = _pipeline(config)
+        pipe = load_pipeline(config)
         finished: list[Finished] = []
         for number, seed in enumerate(config.seed):
             on_stage("Generating" if len(config.seed) == 1 else f"Generating seed {seed}")
@@ -110,12 +110,33 @@ def _prompts(config: RunConfig) -> list[str]:
     return config.prompt
 
 
-def _pipeline(config: RunConfig) -> Any:
+def load_pipeline(config: RunConfig) -> Any:
+    """The pipeline that a config names, with the scheduler that it asks for."""
     model = config.model
     pipe = load(model.name, dtype=config.dtype, device=config.device, revision=model.revision, variant=model.variant)
     if config.scheduler is not None:
         set_scheduler(pipe, config.scheduler.name, config.scheduler.options)
     return pipe
+
+
+def options_of(config: RunConfig) -> dict[str, Any]:
+    """What a config says of how images are made, as keyword arguments of :func:`promptattn.generate`."""
+    return {
+        "num_inference_steps": config.steps,
+        "guidance_scale": config.guidance,
+        "true_cfg_scale": config.true_cfg,
+        "height": config.size.height,
+        "width": config.size.width,
+        "syntax": config.syntax,
+        "where": config.weighting.where,
+        "strength": config.weighting.strength,
+        "layers": config.weighting.layers,
+        "weight_steps": config.weighting.steps,
+        "rows": config.weighting.rows,
+        "capture": False if config.capture is None else config.capture.capture(),
+        "clip_skip": config.clip_skip,
+        "max_sequence_length": config.max_sequence_length,
+    }
 
 
 def _generate(
@@ -127,22 +148,9 @@ def _generate(
         prompts[0] if len(prompts) == 1 else prompts,
         negatives[0] if negatives and len(negatives) == 1 else negatives,
         seed=seed,
-        num_inference_steps=config.steps,
-        guidance_scale=config.guidance,
-        true_cfg_scale=config.true_cfg,
-        height=config.size.height,
-        width=config.size.width,
         num_images_per_prompt=config.images,
-        syntax=config.syntax,
-        where=config.weighting.where,
-        strength=config.weighting.strength,
-        layers=config.weighting.layers,
-        weight_steps=config.weighting.steps,
-        rows=config.weighting.rows,  # type: ignore[arg-type]
-        capture=False if config.capture is None else config.capture.capture(),
-        clip_skip=config.clip_skip,
-        max_sequence_length=config.max_sequence_length,
         on_step=on_step,
+        **options_of(config),
     )
 
 

@@ -40,7 +40,8 @@ class Generation:
     Attributes:
         images: PIL images, all images of the first prompt first.
         maps: the maps of all images, or None with `capture=False`.
-        seed: the seed of the first image; image i was made with `seed + i`.
+        seed: the seed of the first image; image i was made with `seed + i`, unless each was given a seed of its own:
+            then `settings["seed"]` lists them.
         settings: everything that is needed to make the images again.
     """
 
@@ -78,7 +79,7 @@ def generate(
     prompt: str | Prompt | Sequence[str | Prompt],
     negative_prompt: str | Prompt | Sequence[str | Prompt] | None = None,
     *,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
     num_inference_steps: int | None = None,
     guidance_scale: float | None = None,
     true_cfg_scale: float | None = None,
@@ -102,7 +103,8 @@ def generate(
 
     Args:
         pipe_or_name: a pipeline, or whatever :func:`load` takes.
-        seed: each image i of the call has a generator of its own, seeded with `seed + i`, so that it can be made alone.
+        seed: each image i of the call has a generator of its own, seeded with `seed + i`, so that it can be made alone;
+            or one seed for each image, in the order of `Generation.images`.
         num_inference_steps, guidance_scale, true_cfg_scale, height, width: the pipeline's own; None is what suits the
             preset, or else the pipeline's default. Flux reads a negative prompt with a true_cfg_scale above 1 only.
         weight_steps: the steps in which weights act.
@@ -115,7 +117,8 @@ def generate(
     """
     import torch
 
-    check_numbers(seed, num_inference_steps, guidance_scale, height, width, num_images_per_prompt, true_cfg_scale)
+    for each in seed if isinstance(seed, Sequence) else [seed]:
+        check_numbers(each, num_inference_steps, guidance_scale, height, width, num_images_per_prompt, true_cfg_scale)
     pipe = load(pipe_or_name) if isinstance(pipe_or_name, str | PathLike) else pipe_or_name
     _check_steps(pipe, num_inference_steps)
     suited = dict(recommended(pipe))
@@ -137,7 +140,7 @@ def generate(
         num_images_per_prompt=num_images_per_prompt,
     )
     _check_size(pipe, height, width)
-    count = len(run.plans) * num_images_per_prompt
+    seeds = _seeds(seed, len(run.plans) * num_images_per_prompt)
     given = {
         "num_inference_steps": num_inference_steps,
         "guidance_scale": guidance_scale,
@@ -153,14 +156,14 @@ def generate(
         images = pipe(
             **run.inputs,
             **options,
-            generator=[torch.Generator("cpu").manual_seed(seed + index) for index in range(count)],
+            generator=[torch.Generator("cpu").manual_seed(each) for each in seeds],
         ).images
     settings = {
         "prompt": [each.prompt.render() for each in run.plans],
         "negative_prompt": None
         if negative_prompt is None
         else [each.negative_prompt.render() for each in run.plans if each.negative_prompt is not None],
-        "seed": seed,
+        "seed": seeds if isinstance(seed, Sequence) else seed,
         **{name: value for name, value in options.items() if name != "callback_on_step_end"},
         "num_images_per_prompt": num_images_per_prompt,
         "syntax": syntax,
@@ -174,7 +177,16 @@ def generate(
         "model": str(pipe.config.get("_name_or_path", "") or type(pipe).__name__),
     }
     maps = _maps(run, settings) if capture else None
-    return Generation(list(images), maps, seed, settings)
+    return Generation(list(images), maps, seeds[0], settings)
+
+
+def _seeds(seed: int | Sequence[int], images: int) -> list[int]:
+    """The seed of each image."""
+    if not isinstance(seed, Sequence):
+        return [seed + index for index in range(images)]
+    if len(seed) != images:
+        raise ConfigError(f"there are {images} images but {len(seed)} seeds; give one seed for all, or one for each.")
+    return list(seed)
 
 
 def _applicable(pipe: Any, options: dict[str, Any]) -> dict[str, Any]:

@@ -36,6 +36,17 @@ def test_every_image_of_a_batch_can_be_made_alone(pipe):
     np.testing.assert_allclose(batch.maps.image(3)["mouse"].array, alone.maps["mouse"].array, atol=1e-4)
 
 
+def test_every_image_can_have_a_seed_of_its_own(pipe):
+    made = promptattn.generate(pipe, ["a red cat", "a gray mouse"], seed=[8, 8], **FAST)
+    assert made.seed == 8
+    assert made.settings["seed"] == [8, 8]
+    alone = promptattn.generate(pipe, "a gray mouse", seed=8, **FAST)
+    assert np.abs(np.asarray(made.images[1], float) - np.asarray(alone.images[0], float)).max() <= 1
+    for seeds, message in (([8], "2 images but 1 seeds"), ([8, -1], "seed=-1")):
+        with pytest.raises(ConfigError, match=message):
+            promptattn.generate(pipe, ["a red cat", "a gray mouse"], seed=seeds, **FAST)
+
+
 def test_steps_are_reported(pipe):
     seen = []
     promptattn.generate(pipe, "a cat", on_step=lambda done, total: seen.append((done, total)), **FAST)
