@@ -3,20 +3,24 @@
 from promptattn.prompt.chunks import Chunk, Slot
 from promptattn.prompt.diagnostics import Diagnostic
 from promptattn.prompt.encoder_plan import EncoderPlan, plan_tokens
-from promptattn.prompt.nodes import Alternate, And, Break, Node, Prompt, Schedule, Span
+from promptattn.prompt.nodes import Alternate, And, Blend, Break, Node, Part, Schedule, Span
 from promptattn.prompt.parsing import parse
 from promptattn.prompt.planning import TokenPlan, plan
+from promptattn.prompt.timeline import find_in_timeline
 from promptattn.prompt.tokens import TextToken, Token
+from promptattn.prompt.tree import Prompt
 from promptattn.prompt.words import Word, find
 
 __all__ = [
     "Alternate",
     "And",
+    "Blend",
     "Break",
     "Chunk",
     "Diagnostic",
     "EncoderPlan",
     "Node",
+    "Part",
     "Prompt",
     "Schedule",
     "Slot",
@@ -26,6 +30,7 @@ __all__ = [
     "TokenPlan",
     "Word",
     "find",
+    "find_in_timeline",
     "parse",
     "plan",
     "plan_tokens",

@@ -32,10 +32,11 @@ from math import isfinite
 
 from promptattn.prompt.diagnostics import Diagnostic
 from promptattn.prompt.mistakes import find_mistakes
-from promptattn.prompt.nodes import Break, Prompt, Span
+from promptattn.prompt.nodes import Break, Span
 from promptattn.prompt.render import plain_decimal
 from promptattn.prompt.source import CleanSource, clean_source
 from promptattn.prompt.syntax import DECIMAL, BreakWord, Close, Event, Open, Text, read_syntax
+from promptattn.prompt.tree import Prompt
 
 __all__ = ["ABSURD_WEIGHT", "parse_a1111"]
 

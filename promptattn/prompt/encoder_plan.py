@@ -9,8 +9,8 @@ from promptattn.errors import ConfigError
 from promptattn.prompt.chunks import Chunk, Slot, fill_windows, frame_chunk, part_at_breaks
 from promptattn.prompt.diagnostics import Diagnostic
 from promptattn.prompt.findings import find_in_tokens
-from promptattn.prompt.nodes import Prompt
 from promptattn.prompt.tokens import RawToken, TextToken, Token, Tokenizer, display, encode, window_of
+from promptattn.prompt.tree import Prompt
 from promptattn.prompt.weights import SpanWeights
 from promptattn.prompt.words import Word, find, fold, split_words
 

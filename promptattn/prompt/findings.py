@@ -5,9 +5,10 @@ from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
 from promptattn.prompt.diagnostics import Diagnostic
-from promptattn.prompt.nodes import Break, Prompt
+from promptattn.prompt.nodes import Break
 from promptattn.prompt.render import plain_decimal
 from promptattn.prompt.tokens import Frame, TextToken, Tokenizer
+from promptattn.prompt.tree import Prompt
 from promptattn.prompt.weights import SpanWeights
 from promptattn.prompt.words import Word
 

@@ -6,7 +6,7 @@ from typing import Final
 from promptattn.errors import ConfigError, PromptSyntaxError
 from promptattn.prompt.a1111 import parse_a1111
 from promptattn.prompt.diagnostics import raise_first_mistake
-from promptattn.prompt.nodes import Prompt
+from promptattn.prompt.tree import Prompt
 
 __all__ = ["SYNTAXES", "parse"]
 

@@ -8,9 +8,9 @@ from typing import Any
 from promptattn.errors import ConfigError, PromptSyntaxError, UnsupportedModelError
 from promptattn.prompt.diagnostics import Diagnostic
 from promptattn.prompt.encoder_plan import EncoderPlan, plan_tokens
-from promptattn.prompt.nodes import Prompt
 from promptattn.prompt.parsing import parse
 from promptattn.prompt.tokens import window_of
+from promptattn.prompt.tree import Prompt
 
 __all__ = ["TokenPlan", "plan", "sequence_length"]
 
@@ -74,7 +74,8 @@ def plan(
     by default: the window of every tokenizer that is not CLIP's.
 
     Raises `UnsupportedModelError` where there is no such pair or a tokenizer cannot serve, `PromptSyntaxError` where a
-    prompt is not one string, `ConfigError` for a `max_sequence_length` that the pipeline does not take.
+    prompt is not one string or not plain (scheduled, joined with AND, a blend), `ConfigError` for a
+    `max_sequence_length` that the pipeline does not take.
     """
     pairs = list(_encoders(pipe))
     if not pairs:
@@ -154,8 +155,14 @@ def _encoders(pipe: Any) -> Iterator[tuple[str, Any, Any]]:
 
 
 def _parsed(prompt: str | Prompt, syntax: str) -> Prompt:
-    if isinstance(prompt, Prompt):
-        return prompt
-    if isinstance(prompt, str):
-        return parse(prompt, syntax=syntax)
-    raise PromptSyntaxError(f"a prompt is one string or a parsed Prompt, not {type(prompt).__name__}: {prompt!r:.60}")
+    if not isinstance(prompt, str | Prompt):
+        raise PromptSyntaxError(
+            f"a prompt is one string or a parsed Prompt, not {type(prompt).__name__}: {prompt!r:.60}"
+        )
+    parsed = parse(prompt, syntax=syntax) if isinstance(prompt, str) else prompt
+    if not parsed.is_plain:
+        raise PromptSyntaxError(
+            "a plan is of one plain text, and this prompt is scheduled or combines several; plan each of them: "
+            "prompt.timeline(steps), prompt.parts"
+        )
+    return parsed

@@ -3,8 +3,9 @@
 import re
 from decimal import Decimal
 
-from promptattn.prompt.nodes import Break, Prompt, Span
+from promptattn.prompt.nodes import Break, Span
 from promptattn.prompt.source import TAG_START
+from promptattn.prompt.tree import Prompt
 
 __all__ = ["plain_decimal", "render"]
 
@@ -17,7 +18,7 @@ def render(prompt: Prompt) -> str:
     """`prompt` in A1111 syntax: `(text:weight)` for each span whose weight is not 1, `BREAK` for each break."""
     pieces: list[str] = []
     previous: object = None
-    for node in prompt.nodes:
+    for node in prompt._plain:
         if previous is not None and (isinstance(node, Break) or isinstance(previous, Break)):
             pieces.append(" ")
         pieces.append("BREAK" if isinstance(node, Break) else _render_span(node))

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 
-from promptattn.prompt.nodes import Prompt
+from promptattn.prompt.tree import Prompt
 
 __all__ = ["SpanWeights"]
 

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from promptattn.errors import PromptSyntaxError
-from promptattn.prompt import Alternate, And, Break, Prompt, Schedule, Span, parse
+from promptattn.prompt import Break, Prompt, Span, parse
 from promptattn.prompt.render import plain_decimal
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"])) | st.lists(
@@ -92,17 +92,6 @@ def test_any_real_number_is_a_weight(weight):
 def test_text_from_code_must_be_encodable():
     with pytest.raises(PromptSyntaxError, match="half a surrogate pair"):
         Span("\ud83d")
-
-
-@pytest.mark.parametrize("node", [Schedule(parse("a"), parse("b"), 0.5), Alternate((parse("a"),)), And((parse("a"),))])
-def test_reserved_nodes_are_refused_by_name(node):
-    with pytest.raises(PromptSyntaxError, match=f"{type(node).__name__} nodes are reserved"):
-        Prompt((node,))
-
-
-def test_the_prompt_is_the_same_at_every_step():
-    prompt = parse("a (cat:1.2)")
-    assert prompt.at(0, 10) is prompt.at(9, 10) is prompt
 
 
 @pytest.mark.parametrize(
