@@ -40,6 +40,21 @@ def oracle(query, key, value, *, mask=None, is_causal=False, scale=None, weights
     return (weights * raised / total) @ value, weights.abs() * raised / total
 
 
+def rule_oracle(rule, query, key, value, weights, *, mask=None, is_causal=False):
+    """The same for the rules "values" and "scaling", which leave the normaliser to the unweighted exponentials."""
+    query, key, value = query.double(), key.double(), value.double()
+    group = query.shape[1] // key.shape[1]
+    key, value = key.repeat_interleave(group, 1), value.repeat_interleave(group, 1)
+    logits = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+    logits = logits * weights.abs() if rule == "scaling" else logits
+    if mask is not None:
+        logits = logits.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else logits + mask.double()
+    if is_causal:
+        logits = logits.masked_fill(~torch.ones(logits.shape[-2:], dtype=torch.bool).tril(), -math.inf)
+    probabilities = torch.softmax(logits, dim=-1).nan_to_num(0.0)
+    return (probabilities * weights) @ value, probabilities
+
+
 def largest_score(query, key, scale=None) -> float:
     group = query.shape[1] // key.shape[1]
     logits = query.double() @ key.double().repeat_interleave(group, 1).transpose(-1, -2)
