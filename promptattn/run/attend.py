@@ -3,6 +3,7 @@
 import inspect
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from types import TracebackType
 from typing import Any, Self, get_args
@@ -21,7 +22,7 @@ from promptattn.run.columns import TextColumns, check_words, text_columns, text_
 from promptattn.run.denoiser import DenoiserWatch, Rows, Target
 from promptattn.run.encoding import Encoded, encode, zeros_like
 from promptattn.selection import Steps, check_steps
-from promptattn.weighting import Strength, Weighting
+from promptattn.weighting import Method, Strength, chosen
 
 __all__ = ["AttentionRun", "attend"]
 
@@ -40,7 +41,7 @@ def attend(
     negative_prompt: PromptLike | Sequence[PromptLike] | None = None,
     *,
     syntax: str = "a1111",
-    weighting: str = "attention",
+    weighting: str | Method = "attention",
     where: str = "auto",
     strength: Strength = None,
     layers: Sequence[str] | str | None = None,
@@ -65,8 +66,10 @@ def attend(
         pipe: a diffusers pipeline of the Stable Diffusion 1, 2, XL or 3 kind, or of Flux.1.
         prompt: a prompt in `syntax`, parsed or not, or a list of them for a batch.
         negative_prompt: likewise, weighted on its own rows; one for all prompts, or as many as there are prompts.
-        weighting: how weights act. `attention` is the only method yet.
-        where, strength: in which attention weights act and how strongly; see :class:`promptattn.weighting.Weighting`.
+        weighting: how weights act: the name of one of :data:`promptattn.weighting.METHODS`, or with its own options a
+            :class:`promptattn.weighting.Weighting` or :class:`promptattn.weighting.EmbeddingWeighting`.
+        where, strength: in which attention weights act and how strongly, for methods that act there, chosen by name;
+            see :class:`promptattn.weighting.Weighting`.
         layers: the denoiser's layers in which weights act, by name, beginning of a name, or glob; None is all.
         steps: the denoising steps in which weights act; None is all.
         rows: whose attention to the weighted words changes, in joint attention: the `image`'s, or that of `all` rows.
@@ -81,8 +84,7 @@ def attend(
         PromptSyntaxError, ConfigError: for a prompt or an option that cannot be read, before anything is touched.
         UnsupportedModelError: for a pipeline, encoder or processor that cannot be served; names it.
     """
-    if weighting != "attention":
-        raise ConfigError(f"weighting={weighting!r} is not a method that exists; the only one yet is 'attention'.")
+    method = chosen(weighting, where, strength)
     check_steps(steps, "steps")
     if rows not in get_args(Rows):
         raise ConfigError(f"rows={rows!r} is none of {', '.join(get_args(Rows))}.")
@@ -95,7 +97,7 @@ def attend(
         pipe,
         prompts,
         _negatives(negative_prompt, len(prompts), syntax),
-        weighting=Weighting(where, strength),  # type: ignore[arg-type]
+        weighting=method,
         layers=layers,
         steps=steps,
         capture=capture if isinstance(capture, Capture) else Capture() if capture else None,
@@ -120,7 +122,7 @@ class AttentionRun:
         prompts: Sequence[Prompt],
         negatives: Sequence[Prompt | None],
         *,
-        weighting: Weighting,
+        weighting: Method,
         layers: Sequence[str] | str | None,
         steps: Steps,
         capture: Capture | None,
@@ -234,9 +236,8 @@ class AttentionRun:
     def _encode(self) -> tuple[Encoded, Encoded | None]:
         positive = [tuple(encoder.padded(self._chunks) for encoder in each.encoders) for each in self.plans]
         negative = [tuple(encoder.padded(self._chunks) for encoder in each.negative) for each in self.plans]
-        odds = self._weighting.in_text_encoder
         record = self._capture is not None and "text->text" in self._capture.relations
-        options: dict[str, Any] = dict(odds=odds, max_sequence_length=self._text_length)
+        options: dict[str, Any] = dict(weighting=self._weighting, max_sequence_length=self._text_length)
         encoded = encode(self._pipe, positive, clip_skip=self._clip_skip, record=record, **options)
         if not self._takes_negative():
             return encoded, None
@@ -291,8 +292,8 @@ class AttentionRun:
     def _meta(self) -> Mapping[str, Any]:
         return {
             "weighted_prompts": [each.prompt.render() for each in self.plans],
-            "where": self._weighting.where,
-            "strength": self._weighting.strength,
+            "weighting": self._weighting.name,
+            **asdict(self._weighting),
             "pipeline": type(self._pipe).__name__,
             "versions": {name: version(name) for name in ("promptattn", "torch", "diffusers", "transformers")},
             "model": str(self._pipe.config.get("_name_or_path") or ""),

@@ -3,22 +3,29 @@
 The pipeline is asked to encode an empty prompt, and a hook on each text encoder puts the planned ids in the place of
 the empty ones. So whatever the pipeline does after the encoder (which layer it takes, projections, pooling, LoRA
 scales, dtypes) is its own code, for long prompts in chunks as well, and no prompt is ever tokenised twice.
+
+Methods of the attention family weigh the encoders' keys meanwhile. Embedding methods take what came out, and what
+comes out for the further texts that they need (the empty prompt, copies with words masked), and make one of them:
+:mod:`promptattn.run.reweighing`.
 """
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from promptattn.errors import ConfigError, PromptAttnWarning, UnsupportedModelError
-from promptattn.processors.segments import Plans, Segment, check_encoders, segments_of, text_layout
-from promptattn.processors.text_encoder import TextEncoderAttention
+from promptattn.errors import ConfigError, PromptAttnWarning
+from promptattn.processors.segments import Plans, Segment, TextLayout, check_encoders, segments_of, text_layout
 from promptattn.prompt import EncoderPlan
 from promptattn.prompt.planning import sequence_length
+from promptattn.run.dictation import Dictation, dictate, skips_by_hook
+from promptattn.run.reweighing import Reweighing, Text
+from promptattn.weighting import EmbeddingWeighting, Method
+from promptattn.weighting.recipes import Reading, plain_reading
 
 __all__ = ["Encoded", "EncoderMaps", "encode", "zeros_like"]
 
@@ -50,7 +57,7 @@ def encode(
     pipe: Any,
     plans: Plans,
     *,
-    odds: Callable[[float], float],
+    weighting: Method,
     clip_skip: int | None = None,
     max_sequence_length: int | None = None,
     record: bool = False,
@@ -58,7 +65,7 @@ def encode(
     """Encode a batch of planned prompts.
 
     Args:
-        odds: from a prompt weight to the weight of the token's key in the encoder's attention; 1 leaves it alone.
+        weighting: how weights act, in the encoders' attention or on what they give.
         clip_skip: how many of the last layers of the CLIP encoders to leave out, as the pipeline's own `clip_skip`.
         max_sequence_length: as it was given to `plan`.
         record: keep the encoders' self-attention.
@@ -67,35 +74,125 @@ def encode(
         UnsupportedModelError: when a text encoder is missing, its attention cannot be entered although it must, or the
             rows that the pipeline gives are not those planned.
         ConfigError: when `clip_skip` leaves no layer, or the pipeline has no `clip_skip`.
+        WeightingError: when the method cannot act on an encoder; names both.
     """
     check_encoders(pipe, plans)
-    layout = text_layout(pipe, plans)
-    options = _options(pipe, len(plans), clip_skip, max_sequence_length)
-    embeds, pooled, maps = [], None, []
-    recorded = [record and _recordable(pipe, plan.name) for plan in plans[0]]
-    for chunk in range(len(plans[0][0].chunks)):
+    reader = _Reader(pipe, plans, weighting, clip_skip, max_sequence_length)
+    plain = [tuple(plain_reading(plan) for plan in prompt) for prompt in plans]
+    windows, maps = reader.read(plain, [record and _recordable(pipe, plan.name) for plan in plans[0]])
+    text = _joined(windows)
+    segments = segments_of(pipe, plans, text.embeds.shape[1])
+    if isinstance(weighting, EmbeddingWeighting):
+        reweighing = Reweighing(pipe, plans, weighting, segments)
+        others = [_joined(reader.read_changed(readings, plain, windows)) for readings in reweighing.readings(plain)]
+        text = reweighing.apply(text, others)
+    dtype = _dtype(pipe, text.embeds)
+    return Encoded(
+        embeds=text.embeds.to(dtype),
+        pooled=None if text.pooled is None else text.pooled.to(dtype),
+        segments=segments,
+        maps=maps,
+    )
+
+
+def zeros_like(encoded: Encoded) -> Encoded:
+    """What pipelines with `force_zeros_for_empty_prompt` take for the negative prompt when there is none."""
+    pooled = None if encoded.pooled is None else torch.zeros_like(encoded.pooled)
+    return Encoded(torch.zeros_like(encoded.embeds), pooled, encoded.segments)
+
+
+Readings = Sequence[tuple[Reading, ...]]
+"""For every prompt of the batch, one reading per text encoder."""
+
+
+class _Reader:
+    """The pipeline's encoders and what it makes of them, window by window."""
+
+    def __init__(
+        self, pipe: Any, plans: Plans, weighting: Method, clip_skip: int | None, max_sequence_length: int | None
+    ) -> None:
+        self._pipe = pipe
+        self._plans = plans
+        self._weighting = weighting
+        self._clip_skip = clip_skip
+        self._layout: TextLayout = text_layout(pipe, plans)
+        self._options = _options(pipe, len(plans), clip_skip, max_sequence_length)
+
+    def read(self, readings: Readings, record: Sequence[bool]) -> tuple[list[Text], tuple[EncoderMaps, ...]]:
+        """Every window of the readings, and the maps of the encoders that `record` says."""
+        windows: list[Text] = []
+        maps: list[EncoderMaps] = []
+        for chunk in range(len(self._plans[0][0].chunks)):
+            text, found = self._window(readings, chunk, record)
+            windows.append(text)
+            maps += found
+        return windows, tuple(maps)
+
+    def read_changed(self, readings: Readings, plain: Readings, known: Sequence[Text]) -> list[Text]:
+        """Likewise, without maps; windows in which the readings are the plain ones are taken from `known`."""
+        silent = [False] * len(self._plans[0])
+        return [
+            text if self._same(readings, plain, chunk) else self._window(readings, chunk, silent)[0]
+            for chunk, text in enumerate(known)
+        ]
+
+    def _same(self, readings: Readings, plain: Readings, chunk: int) -> bool:
+        return all(
+            self._cut(reading, plan, chunk) == self._cut(other, plan, chunk)
+            for prompt, plains, plans in zip(readings, plain, self._plans, strict=True)
+            for reading, other, plan in zip(prompt, plains, plans, strict=True)
+        )
+
+    @staticmethod
+    def _cut(reading: Reading, plan: EncoderPlan, chunk: int) -> tuple[tuple[int, ...], list[bool]]:
+        """Ids of one window, and which of its rows are hidden."""
+        rows = range(chunk * plan.window, (chunk + 1) * plan.window)
+        return reading.ids[rows.start : rows.stop], [row in reading.hidden for row in rows]
+
+    def _window(self, readings: Readings, chunk: int, record: Sequence[bool]) -> tuple[Text, list[EncoderMaps]]:
         with ExitStack() as stack:
             dictations = [
-                stack.enter_context(_dictate(pipe, [prompt[index] for prompt in plans], chunk, odds, clip_skip, keep))
-                for index, keep in enumerate(recorded)
+                stack.enter_context(
+                    dictate(
+                        self._pipe,
+                        self._dictation(readings, index, chunk),
+                        clip_skip=self._clip_skip,
+                        weights=self._key_weights(index, chunk),
+                        record=keep,
+                    )
+                )
+                for index, keep in enumerate(record)
             ]
-            result = _stock_encode(pipe, options)
+            result = _stock_encode(self._pipe, self._options)
             for dictation in dictations:
                 dictation.check_called()
-        embeds.append(result[0])
-        if pooled is None and layout.pooled is not None:
-            pooled = result[layout.pooled]
-        maps += [
+        pooled = None if self._layout.pooled is None else result[self._layout.pooled]
+        maps = [
             EncoderMaps(d.name, chunk, d.attention.maps[-1]) for d in dictations if d.attention and d.attention.maps
         ]
-    rows = torch.cat(embeds, dim=1) if len(embeds) > 1 else embeds[0]
-    dtype = _dtype(pipe, rows)
-    return Encoded(
-        embeds=rows.to(dtype),
-        pooled=None if pooled is None else pooled.to(dtype),
-        segments=segments_of(pipe, plans, rows.shape[1]),
-        maps=tuple(maps),
-    )
+        return Text(result[0], pooled), maps
+
+    def _dictation(self, readings: Readings, index: int, chunk: int) -> Dictation:
+        plans = [prompt[index] for prompt in self._plans]
+        cut = [self._cut(prompt[index], plan, chunk) for prompt, plan in zip(readings, plans, strict=True)]
+        kinds = [[slot.kind for slot in plan.chunks[chunk].slots] for plan in plans]
+        return Dictation(
+            name=plans[0].name,
+            ids=torch.tensor([ids for ids, _ in cut]),
+            visible=torch.tensor([[kind != "padding" for kind in row] for row in kinds]).long(),
+            hidden=torch.tensor([hidden for _, hidden in cut]),
+        )
+
+    def _key_weights(self, index: int, chunk: int) -> list[list[float]]:
+        weigh = self._weighting.in_text_encoder
+        return [[weigh(weight) for weight in prompt[index].chunks[chunk].weights] for prompt in self._plans]
+
+
+def _joined(windows: Sequence[Text]) -> Text:
+    """The windows' rows one after the other, and the first one's pooled vector."""
+    if len(windows) == 1:
+        return windows[0]
+    return Text(torch.cat([window.embeds for window in windows], dim=1), windows[0].pooled)
 
 
 def _recordable(pipe: Any, name: str) -> bool:
@@ -112,12 +209,6 @@ def _recordable(pipe: Any, name: str) -> bool:
     return False
 
 
-def zeros_like(encoded: Encoded) -> Encoded:
-    """What pipelines with `force_zeros_for_empty_prompt` take for the negative prompt when there is none."""
-    pooled = None if encoded.pooled is None else torch.zeros_like(encoded.pooled)
-    return Encoded(torch.zeros_like(encoded.embeds), pooled, encoded.segments)
-
-
 def _options(pipe: Any, prompts: int, clip_skip: int | None, max_sequence_length: int | None) -> dict[str, Any]:
     """The arguments of the pipeline's `encode_prompt`, of those that it has."""
     takes = inspect.signature(pipe.encode_prompt).parameters
@@ -130,7 +221,7 @@ def _options(pipe: Any, prompts: int, clip_skip: int | None, max_sequence_length
         "device": pipe._execution_device,
         "num_images_per_prompt": 1,
         "do_classifier_free_guidance": False,
-        "clip_skip": None if _skips_by_hook(pipe) else clip_skip,
+        "clip_skip": None if skips_by_hook(pipe) else clip_skip,
     }
     if (length := sequence_length(pipe, max_sequence_length)) is not None:
         wanted["max_sequence_length"] = length
@@ -153,103 +244,3 @@ def _dtype(pipe: Any, text: torch.Tensor) -> torch.dtype:
     # Other dtypes are those in which quantised weights are stored, not those in which they compute.
     known = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
     return dtype if dtype in known else text.dtype
-
-
-def _skips_by_hook(pipe: Any) -> bool:
-    """Whether `clip_skip` is done here: with one encoder the stock code looks for `text_encoder.text_model`, which
-    transformers 5 no longer has on CLIPTextModel, and fails."""
-    return getattr(pipe, "text_encoder_2", None) is None
-
-
-def _check_clip_skip(clip_skip: int, name: str, encoder: Any) -> None:
-    if "clip" not in encoder.config.model_type:
-        return
-    layers = int(encoder.config.num_hidden_layers)
-    if not 0 <= clip_skip < layers:
-        raise ConfigError(
-            f"clip_skip={clip_skip} leaves no layer: {name} has {layers}, so it can be 0 to {layers - 1}."
-        )
-
-
-@dataclass
-class _Dictation:
-    name: str
-    ids: torch.Tensor
-    visible: torch.Tensor
-    skip: int | None
-    attention: TextEncoderAttention | None = None
-    calls: int = 0
-
-    def check_called(self) -> None:
-        if self.calls != 1:
-            raise UnsupportedModelError(
-                f"the pipeline called {self.name} {self.calls} times to encode a prompt, not once,"
-                " so its text cannot be dictated."
-            )
-
-    def before(self, encoder: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        given = kwargs.get("input_ids", args[0] if args else None)
-        if given is None or tuple(given.shape) != tuple(self.ids.shape):
-            raise UnsupportedModelError(
-                f"the pipeline called {self.name} with ids of shape {None if given is None else tuple(given.shape)}"
-                f" where {tuple(self.ids.shape)} were planned; its encode_prompt is not one promptattn knows."
-            )
-        self.calls += 1
-        ids = self.ids.to(given.device)
-        kwargs = {**kwargs}
-        if kwargs.get("attention_mask") is not None:
-            kwargs["attention_mask"] = self.visible.to(given.device)
-        if self.skip is not None:
-            kwargs["output_hidden_states"] = True
-        if "input_ids" in kwargs:
-            return args, {**kwargs, "input_ids": ids}
-        return (ids, *args[1:]), kwargs
-
-    def after(self, encoder: Any, args: Any, output: Any) -> Any:
-        if self.skip is None:
-            return output
-        norm = getattr(encoder, "text_model", encoder).final_layer_norm
-        output.last_hidden_state = norm(output.hidden_states[-(self.skip + 1)])
-        return output
-
-
-@contextmanager
-def _dictate(
-    pipe: Any,
-    plans: Sequence[EncoderPlan],
-    chunk: int,
-    odds: Callable[[float], float],
-    clip_skip: int | None,
-    record: bool,
-) -> Iterator[_Dictation]:
-    """While open, the encoder of `plans` reads this chunk of them, whatever it is given."""
-    name = plans[0].name
-    encoder = getattr(pipe, name, None)
-    if encoder is None:
-        raise UnsupportedModelError(f"the pipeline has no {name}; load it, or leave the prompt to a pipeline that has.")
-    if clip_skip is not None:
-        _check_clip_skip(clip_skip, name, encoder)
-    ids = torch.tensor([plan.chunks[chunk].ids for plan in plans])
-    window = plans[0].window
-    kinds = [[slot.kind for slot in plan.slots[chunk * window : (chunk + 1) * window]] for plan in plans]
-    visible = torch.tensor([[kind != "padding" for kind in row] for row in kinds]).long()
-    weights = [[odds(weight) for weight in plan.chunks[chunk].weights] for plan in plans]
-    weighted = any(weight != 1.0 for row in weights for weight in row)
-    skip = clip_skip if clip_skip is not None and _skips_by_hook(pipe) else None
-    dictation = _Dictation(name, ids, visible, skip)
-    handles = [
-        encoder.register_forward_pre_hook(dictation.before, with_kwargs=True),
-        encoder.register_forward_hook(dictation.after),
-    ]
-    try:
-        if weighted or record:
-            dictation.attention = TextEncoderAttention(encoder)
-            dictation.attention.weights = torch.tensor(weights, dtype=torch.float32) if weighted else None
-            dictation.attention.record = record
-            dictation.attention.attach()
-        yield dictation
-    finally:
-        if dictation.attention is not None:
-            dictation.attention.detach()
-        for handle in handles:
-            handle.remove()

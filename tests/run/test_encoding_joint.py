@@ -9,8 +9,10 @@ from promptattn.processors import TextEncoderAttention
 from promptattn.processors.segments import Segment, segments_of
 from promptattn.prompt import plan
 from promptattn.run.encoding import encode, zeros_like
+from promptattn.weighting import Weighting
 
 LENGTH = 24
+ODDS = Weighting("both", "exact")
 CLIPS, T5 = ("text_encoder", "text_encoder_2"), ("text_encoder_3",)
 SEGMENTS = {
     "sd3": (Segment(CLIPS, 0, 77), Segment(T5, 77, 77 + LENGTH)),
@@ -38,8 +40,8 @@ def plans_of(pipe, prompts, length=LENGTH):
 
 
 def encoded(pipe, prompts, length=LENGTH, **options):
-    odds = options.pop("odds", lambda weight: weight)
-    return encode(pipe, plans_of(pipe, prompts, length), odds=odds, max_sequence_length=length, **options)
+    options.setdefault("weighting", ODDS)
+    return encode(pipe, plans_of(pipe, prompts, length), max_sequence_length=length, **options)
 
 
 @torch.no_grad()
@@ -120,7 +122,7 @@ def test_rows_of_an_encoder_that_is_none_are_zero():
 def test_encoders_of_a_unet_stand_side_by_side_in_one_segment(kind, chunks):
     pipe = tiny.PIPELINES[kind]()
     plans = [tuple(each.padded(chunks) for each in plan(pipe, "a red cat").encoders)]
-    ours = encode(pipe, plans, odds=lambda weight: weight)
+    ours = encode(pipe, plans, weighting=ODDS)
     assert ours.segments == (Segment(CLIPS if kind == "sdxl" else CLIPS[:1], 0, 77 * chunks),)
     assert (ours.pooled is None) == (kind == "sd")
     assert zeros_like(ours).segments == ours.segments
@@ -143,7 +145,7 @@ def test_weights_act_in_every_encoder(pipe):
     for part in ours.segments:
         moved = (ours.embeds - plain[0])[:, part.start : part.stop].abs().amax()
         assert moved > 1e-3 if part.encoders else moved == 0
-    assert same(encoded(pipe, [text], odds=lambda weight: 1.0), plain)
+    assert same(encoded(pipe, [text], weighting=Weighting("denoiser")), plain)
 
 
 def test_clip_skip_of_sd3_reaches_the_clip_encoders_and_not_t5():
@@ -223,7 +225,7 @@ def test_rows_that_the_windows_do_not_add_up_to_are_refused(pipe, name):
 def test_another_length_than_the_planned_one_is_refused_and_nothing_stays_behind():
     pipe = tiny.flux()
     with pytest.raises(UnsupportedModelError, match=r"text_encoder_2 with ids of shape \(1, 30\) where \(1, 24\)"):
-        encode(pipe, plans_of(pipe, ["a (red:2) cat"]), odds=lambda weight: weight, max_sequence_length=30)
+        encode(pipe, plans_of(pipe, ["a (red:2) cat"]), weighting=ODDS, max_sequence_length=30)
     for encoder in (pipe.text_encoder, pipe.text_encoder_2):
         assert not encoder._forward_pre_hooks
         assert not encoder._forward_hooks
