@@ -13,7 +13,9 @@ from promptattn.places import Grid
 from promptattn.processors.derive import derive
 from promptattn.processors.install import attention_layers
 from promptattn.processors.layouts import layout_of
+from promptattn.processors.rules import check_rule
 from promptattn.processors.segments import row_encoders
+from promptattn.weighting.odds import Rule, Weighting
 
 if TYPE_CHECKING:
     from promptattn.prompt import TokenPlan
@@ -31,6 +33,7 @@ def processors_for(
     guidance: bool = True,
     images_per_prompt: int = 1,
     odds: Callable[[float], float] = float,
+    rule: Rule = "odds",
 ) -> dict[str, Any]:
     """Processors for every attention layer of a denoiser, with a plan's weights on the layers that see text.
 
@@ -50,11 +53,18 @@ def processors_for(
             (Stable Diffusion 3 without T5 puts rows of zeros in its place).
         guidance: whether the batch holds negative rows; False for Flux, which never has them in the same batch.
         odds: from a prompt's weight to its odds; plain weights unless given.
+        rule: by which weights act: `odds`, `prompt-to-prompt` or `negpip`; see
+            :class:`promptattn.weighting.Weighting`.
+
+    Raises:
+        ConfigError: for an argument that is missing or does not fit.
+        UnsupportedModelError: for `negpip` where keys are normalised.
 
     Returns:
         `{layer.processor: processor}`, the stock processors on layers that see no text, as `set_attn_processor` takes
         it.
     """
+    key_rule = Weighting(rule=rule).key_rule
     layout, layers = layout_of(denoiser), attention_layers(denoiser)
     kinds = layout.layers(denoiser)
     if size is None and (recorder is not None or "joint" in kinds.values()):
@@ -62,7 +72,9 @@ def processors_for(
         raise ConfigError(f"processors_for() {why} needs size=(height, width) of the latents.")
     weights, rows = _weights(denoiser, plan, odds, text_rows, guidance, images_per_prompt, layout.negative_first)
     index = (weights != 1).any(dim=0).nonzero().flatten()
-    key_weights = KeyWeights(index, weights[:, index]) if len(index) else None
+    key_weights = KeyWeights(index, weights[:, index], rule=key_rule) if len(index) else None
+    if key_weights is not None:
+        check_rule(key_rule, denoiser, [name for name, kind in kinds.items() if kind != "image"], kinds)
     call = layout.call(denoiser, torch.empty(*weights.shape, 0), size or (1, 1))
     every = torch.arange(weights.shape[1])
     watched = Watched(every.expand(images_per_prompt, -1), len(every), key_rows=every, text_rows=torch.arange(0))
