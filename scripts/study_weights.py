@@ -11,7 +11,6 @@ their colours; on any other model (with --prompts) places are known by the words
 work: --shard 0/2 and --shard 1/2.
 """
 
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ import typer
 from promptattn.errors import ConfigError, PromptAttnError
 from promptattn.shapes.study.cases import Case, prompt_cases, scene_cases
 from promptattn.shapes.study.cells import ARMS, Cell, grid
+from promptattn.shapes.study.running import load_pipe, of_shard, options_of, settings_of
 
 SHAPES = ("shapes", "shapes-dit")
 TARGETS = ("noun", "colour")
@@ -36,29 +36,11 @@ def read_cases(prompts: Path | None, scenes: int, seeds: int, seed: int) -> list
     return prompt_cases(prompts.read_text(encoding="utf-8").splitlines(), seeds, seed)
 
 
-def of_shard(cases: list[Case], shard: str) -> list[Case]:
-    """Every n-th pair of cases, so that each shard has both languages."""
-    match = re.fullmatch(r"(\d+)/([1-9]\d*)", shard)
-    if not match or int(match[1]) >= int(match[2]):
-        raise ConfigError(f"--shard {shard} is not a share of the work; 0/2 and 1/2 are the two halves.")
-    return [case for case in cases if case.index // 2 % int(match[2]) == int(match[1])]
-
-
 def chosen_arms(arms: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in arms.split(","))
     if unknown := [name for name in names if name not in ARMS]:
         raise ConfigError(f"--arms: there is no {', '.join(unknown)}; choose from {', '.join(ARMS)}.")
     return names
-
-
-def load_pipe(model: str, device: str, dtype: str) -> Any:
-    import torch
-
-    import promptattn
-
-    if not isinstance(getattr(torch, dtype, None), torch.dtype):
-        raise ConfigError(f"--dtype {dtype} is none of torch's; use float32, float16 or bfloat16.")
-    return promptattn.load(model, dtype=getattr(torch, dtype), device=device)
 
 
 def work(
@@ -67,8 +49,7 @@ def work(
     """Paint and measure what is missing. `numbers` are the settings that results depend on, `run` those they do not."""
     import torch
 
-    from promptattn.run.load import recommended
-    from promptattn.shapes.study.painter import Painted, fingerprint, paint
+    from promptattn.shapes.study.painter import Painted, paint
     from promptattn.shapes.study.session import Session
     from promptattn.shapes.study.store import Store
 
@@ -76,26 +57,18 @@ def work(
     if run["threads"]:
         torch.set_num_threads(run["threads"])
     pipe = load_pipe(model, run["device"], numbers["dtype"])
-    options = {**recommended(pipe), "num_inference_steps": numbers["steps"]}
-    if numbers["guidance"] is not None:
-        options["guidance_scale"] = numbers["guidance"]
+    options = options_of(pipe, numbers["steps"], numbers["guidance"])
     world = cases[0].scene is not None
-    settings = {
-        "model": model,
-        "weights": fingerprint(pipe),
-        **numbers,
-        **options,
-        "texts": "shapes" if world else run["texts"],
-    }
-    del settings["guidance"], settings["steps"]
     maps = run["maps"] or not world
+    texts = "shapes" if world else run["texts"]
+    settings = settings_of(model, pipe, options, dtype=numbers["dtype"], seed=numbers["seed"], texts=texts, maps=maps)
 
     def painter(cell: Cell, part: Sequence[Case]) -> list[Painted]:
         return paint(pipe, cell, part, options, maps=maps)
 
     session = Session(
         folder,
-        Store(folder, {**settings, "maps": maps}),
+        Store(folder, settings),
         painter,
         mine,
         batch=run["batch"],
@@ -126,6 +99,7 @@ def report(folder: Path, cases: list[Case], arms: tuple[str, ...], targets: tupl
     from promptattn.shapes.study.report import build, markdown
     from promptattn.shapes.study.store import Store
     from promptattn.shapes.study.table import Table
+    from promptattn.shapes.study.wording import compact
 
     store = Store(folder)
     found = build(Table(store, cases), arms, targets, {**store.settings, "scenes": len(cases)})
@@ -139,12 +113,6 @@ def report(folder: Path, cases: list[Case], arms: tuple[str, ...], targets: tupl
         draw(found, folder / "report.png")
     except ImportError:
         typer.echo("no figure: matplotlib is not installed (pip install promptattn[plot])")
-
-
-def compact(found: dict[str, Any]) -> str:
-    """JSON with one line for each list of numbers."""
-    text = json.dumps(found, indent=1, ensure_ascii=False)
-    return re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda match: "[" + re.sub(r"\s+", " ", match[1]) + "]", text) + "\n"
 
 
 def main(

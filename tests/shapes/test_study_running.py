@@ -1,4 +1,4 @@
-"""Running the study of weights: nothing is done twice, the reference is A1111's formula, the script works."""
+"""Running the study of weights: nothing is done twice, old results stay good, the script works."""
 
 import importlib.util
 import json
@@ -15,7 +15,6 @@ from promptattn.errors import ConfigError
 from promptattn.shapes import render
 from promptattn.shapes.study.cases import prompt_cases, scene_cases
 from promptattn.shapes.study.cells import UNTOUCHED, Cell, Effect, grid
-from promptattn.shapes.study.embedding_scale import emphasise, scale_embeddings
 from promptattn.shapes.study.painter import Painted, fingerprint, paint
 from promptattn.shapes.study.session import Session
 from promptattn.shapes.study.store import Key, Store
@@ -96,33 +95,6 @@ def test_what_is_not_finite_is_not_written(tmp_path):
     assert Store(tmp_path)[key] == {"own": 0.25, "broken": 0}
 
 
-def test_emphasis_by_hand():
-    """z = [[1, 2], [3, 4]] with weights 1 and 2: [[1, 2], [6, 8]], mean 2.5 over 4.25 before."""
-    z = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
-    scaled = emphasise(z, torch.tensor([1.0, 2.0]))
-    assert torch.allclose(scaled, torch.tensor([[1.0, 2.0], [6.0, 8.0]]) * (2.5 / 4.25))
-    assert scaled.mean() == pytest.approx(2.5)
-    both = emphasise(torch.stack([z, 2 * z]), torch.tensor([[1.0, 2.0], [1.0, 1.0]]))
-    assert torch.allclose(both[0], scaled)
-    assert torch.allclose(both[1], 2 * z)
-
-
-def test_emphasis_meets_the_right_rows(pipe):
-    prompts = ["a red (cat:1.5)", "un gato rojo"]
-    plans = [promptattn.plan(pipe, prompt) for prompt in prompts]
-    with promptattn.attend(pipe, ["a red cat", "un gato rojo"], capture=False) as run:
-        embeds = run.inputs["prompt_embeds"]
-    scaled = scale_embeddings(pipe, plans, embeds)
-    ratio = scaled[0] / embeds[0]
-    rows = ratio.mean(1) / ratio[0].mean()
-    place = next(token.slot for token in plans[0].encoders[0].tokens if token.text == "cat")
-    expected = torch.ones(len(rows))
-    expected[place] = 1.5
-    assert torch.allclose(rows, expected, atol=1e-5)
-    assert scaled[0].mean() == pytest.approx(float(embeds[0].mean()), rel=1e-3)
-    assert torch.equal(scaled[1], embeds[1])
-
-
 @pytest.mark.parametrize("arm", ["auto", "text", "a1111"])
 def test_a_case_is_painted_alike_alone_and_in_a_batch(pipe, arm):
     options = {"num_inference_steps": 2, "guidance_scale": 4.0}
@@ -145,7 +117,8 @@ def test_maps_of_marked_words(pipe):
     assert painted[0].maps["own"].shape == painted[0].image.shape[:2]
     plain = paint(pipe, Cell("auto", 1.0, "word"), cases, {"num_inference_steps": 2}, maps=True)
     assert painted[0].maps["own"].mean() > 1.5 * plain[0].maps["own"].mean()
-    assert paint(pipe, Cell("a1111", 2.0, "word"), cases, {"num_inference_steps": 2}, maps=True)[0].maps == {}
+    scaled = paint(pipe, Cell("a1111", 2.0, "word"), cases, {"num_inference_steps": 2}, maps=True)
+    assert scaled[0].maps["own"].mean() != plain[0].maps["own"].mean()
 
 
 def test_the_fingerprint_knows_the_weights(pipe):
@@ -176,7 +149,7 @@ def test_the_script_on_marked_prompts(tmp_path):
     assert "19 new results" in done.output
     found = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
     assert found["cells"]["word"]["auto"]["3"]["mass"][0] > 1
-    assert "mass" not in found["cells"]["word"]["a1111"]["3"]
+    assert found["cells"]["word"]["a1111"]["3"]["mass"][0] != 1
     assert (tmp_path / "out" / "report.md").read_text(encoding="utf-8") in done.output
     assert "0 new results" in run_script(*options).output
 

@@ -72,7 +72,7 @@ def test_backwards():
 def test_response_of_a_scene():
     weights = [0, 0.5, 1, 2]
     rising = response(weights, [0, 0.05, 0.1, 0.2], 0.1, 0.005)
-    assert rising == {"spearman": pytest.approx(1), "monotone": 1, "turns_back": 0}
+    assert rising == {"spearman": pytest.approx(1), "rises": 1, "monotone": 1, "turns_back": 0}
     wobbling = response(weights, [0, 0.104, 0.1, 0.2], 0.1, 0.005)
     assert (wobbling["monotone"], wobbling["turns_back"]) == (1, 0)
     turning = response(weights, [0, 0.05, 0.1, 0.02], 0.1, 0.005)
@@ -90,16 +90,29 @@ def test_response_of_a_scene():
         ("both", 0.5, Effect(0.5**6, 0.5**6)),
         ("auto", 1.2, Effect(denoiser=2.7964)),
         ("auto", 0.0, Effect(0.0, 0.0)),
-        ("a1111", 1.2, Effect(embedding=1.2)),
+        ("a1111", 1.2, Effect(embedding=1.2, rule="a1111")),
         ("odds", 12.0, Effect(denoiser=12.0)),
         ("text", 1.0, UNTOUCHED),
         ("a1111", 1.0, UNTOUCHED),
+        ("attention", 0.0, Effect(0.0, 0.0)),
+        ("attention", 1.5, Cell("auto", 1.5, "colour").effect),
+        ("prompt-to-prompt", 0.5, Effect(denoiser=0.5, rule="prompt-to-prompt")),
+        ("prompt-to-prompt", 1.0, UNTOUCHED),
+        ("negpip", -1.0, Effect(denoiser=-1.0, rule="negpip")),
+        ("comfy", 2.0, Effect(embedding=2.0, rule="comfy")),
+        ("compel", 2.0, Effect(embedding=2.0, rule="comfy")),
+        ("compel", 0.5, Effect(embedding=0.5, rule="compel")),
+        ("down_weight", 0.5, Effect(embedding=0.5, rule="comfy++")),
+        ("down_weight", 2.0, Effect(embedding=2.0, rule="down_weight")),
     ],
 )
 def test_what_a_cell_does(arm, weight, effect):
     from dataclasses import astuple
 
-    assert astuple(Cell(arm, weight, "colour").effect) == pytest.approx(astuple(effect), rel=1e-4)
+    *numbers, rule = astuple(Cell(arm, weight, "colour").effect)
+    *expected, expected_rule = astuple(effect)
+    assert numbers == pytest.approx(expected, rel=1e-4)
+    assert rule == expected_rule
 
 
 CASES = [Case(index, index, ("en", "es")[index % 2], "", {}) for index in range(8)]

@@ -1,10 +1,11 @@
 """The figures of an evaluation as Markdown: tables that can be pasted into a document."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from promptattn.shapes.evaluation.tables import Row
+from promptattn.shapes.markdown import titled
 
 __all__ = ["markdown", "short"]
 
@@ -31,21 +32,14 @@ def markdown(report: Mapping[str, Any]) -> str:
     if "pictures" in report:
         columns = list(dict.fromkeys(column for row in report["pictures"].values() for column in row))
         rows = [[name, *(_number(row.get(c), 1) for c in columns)] for name, row in report["pictures"].items()]
-        parts.append("### Pictures right (%)\n\n" + table(["prompts", *columns], rows))
+        parts.append(titled("Pictures right (%)", ["prompts", *columns], rows))
     for kind, title in TITLES.items():
         found = [row for row in report.get("maps", ()) if row["kind"] == kind]
         if found:
-            parts.append(
-                f"### {title}\n\n" + table(["", *_header(found)], [line for row in found for line in _lines(row)])
-            )
+            parts.append(titled(title, ["", *_header(found)], [line for row in found for line in _lines(row)]))
             parts += [_choices(row) for row in found if "choices" in row]
             parts += [_apart(row) for row in found if "different" in row]
     return "\n\n".join(parts) + "\n"
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [list(header), ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def short(name: str) -> str:

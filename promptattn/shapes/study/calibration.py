@@ -66,7 +66,7 @@ def match(table: Table, target: str, weight: float, measures: Sequence[str]) -> 
     points = np.log(odds)
     beside = {}
     for measure in measures:
-        theirs = _sampled(table, target, Effect(embedding=weight), measure)
+        theirs = _sampled(table, target, _scaling(weight), measure)
         if not np.isfinite(theirs).any():
             continue
         curve = np.array([_sampled(table, target, Effect(denoiser=each), measure) for each in odds])
@@ -74,7 +74,7 @@ def match(table: Table, target: str, weight: float, measures: Sequence[str]) -> 
         low, high = np.nanpercentile((ours - theirs)[1:], [2.5, 97.5])
         beside[measure] = float(ours[0]), float(theirs[0]), (float(ours[0] - theirs[0]), float(low), float(high))
     nearest = float(np.exp(np.clip(crossings[0], points[0], points[-1])))
-    effect = _sampled(table, target, Effect(embedding=weight), strength)[0]
+    effect = _sampled(table, target, _scaling(weight), strength)[0]
     effect -= _sampled(table, target, UNTOUCHED, strength)[0]
     return Match(weight, nearest, bool(np.isfinite(crossings[0])), bool(effect * (weight - 1) < 0), beside)
 
@@ -99,7 +99,7 @@ def _crossings(table: Table, target: str, measure: str, weight: float) -> Array 
     odds = _painted(table, target, measure)
     if measure in _CHANGES:
         odds = [each for each in odds if (each - 1) * (weight - 1) >= 0][:: 1 if weight > 1 else -1]
-    level = CALIBRATED[measure] * _sampled(table, target, Effect(embedding=weight), measure)
+    level = CALIBRATED[measure] * _sampled(table, target, _scaling(weight), measure)
     if len(odds) < 2 or not np.isfinite(level[0]):
         return None
     curve = CALIBRATED[measure] * np.array([_sampled(table, target, Effect(denoiser=each), measure) for each in odds])
@@ -107,6 +107,10 @@ def _crossings(table: Table, target: str, measure: str, weight: float) -> Array 
     ends = np.array([crossing(points, isotonic(y), x) for y, x in zip(curve.T, level, strict=True)])
     # Walking down from 1, beyond the last point is minus infinity in odds.
     return np.where(np.isposinf(ends), -np.inf, ends) if points[-1] < points[0] else ends
+
+
+def _scaling(weight: float) -> Effect:
+    return Cell("a1111", weight, "").effect
 
 
 def _painted(table: Table, target: str, measure: str) -> list[float]:

@@ -36,7 +36,7 @@ class Case:
     """One prompt without weights, the seed of its image, and which words are its own and the other object's.
 
     `own` and `other` give a mark for each target; `other` may lack it. In the shapes world `scene` says what the prompt
-    describes, and `subject` which of its two objects is the own one.
+    describes, and `subject` which of its two objects is the own one; `company` marks all words but the own object's.
     """
 
     index: int
@@ -47,12 +47,22 @@ class Case:
     other: Mapping[str, Mark] = field(default_factory=dict)
     scene: Scene | None = None
     subject: int = 0
+    company: tuple[Mark, ...] = ()
 
     def prompt(self, target: str, weight: float) -> str:
-        """The prompt with `weight` on the target's own word, in A1111's syntax."""
-        mark = self.own[target]
-        word = self.text[mark.start : mark.end]
-        return f"{self.text[: mark.start]}({word}:{weight!r}){self.text[mark.end :]}"
+        """The prompt with `weight` on the target's own word, in A1111's syntax.
+
+        The target `one` is the other object's colour, and `all` is every word of `company`, each in its own brackets.
+        """
+        text = self.text
+        for mark in reversed(self._marks(target)):
+            text = f"{text[: mark.start]}({text[mark.start : mark.end]}:{weight!r}){text[mark.end :]}"
+        return text
+
+    def _marks(self, target: str) -> tuple[Mark, ...]:
+        if target == "all":
+            return self.company
+        return (self.other["colour"] if target == "one" else self.own[target],)
 
     def word(self, mark: Mark) -> tuple[str, int]:
         """A marked word and its occurrence in the text, counted from 0, as `maps[...]` takes it."""
@@ -82,7 +92,9 @@ def _scene_case(scene: Scene, index: int, seed: int) -> Case:
         marks[piece.role, piece.index] = Mark(len(text), len(text) + len(piece.text))
         text += piece.text
     own, other = ({target: marks[role, thing] for target, role in _ROLES.items()} for thing in (subject, 1 - subject))
-    return Case(index, seed, language, text, own, other, scene, subject)
+    words = (Mark(*word.span()) for word in re.finditer(r"\S+", text))
+    company = tuple(word for word in words if word not in own.values())
+    return Case(index, seed, language, text, own, other, scene, subject, company)
 
 
 def prompt_cases(lines: Iterable[str], seeds: int = 1, seed: int = 0) -> list[Case]:

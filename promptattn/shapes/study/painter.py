@@ -30,22 +30,15 @@ Painter = Callable[[Cell, Sequence[Case]], list[Painted]]
 def paint(
     pipe: Any, cell: Cell, cases: Sequence[Case], options: Mapping[str, Any], *, maps: bool = False
 ) -> list[Painted]:
-    """One pipeline call for all cases; each has a generator of its own, so that its latents depend on its seed only.
-
-    The embedding-scaling arm gives no maps: its embeddings are none that promptattn encoded.
-    """
+    """One pipeline call for all cases; each has a generator of its own, so that its latents depend on its seed only."""
     from promptattn import Capture, attend
 
-    way = cell.weighting
     weighted = [case.text if cell.weight == 1 else case.prompt(cell.target, cell.written) for case in cases]
-    if way is None and cell.weight != 1:
-        return [Painted(image, {}) for image in _call(pipe, _scaled(pipe, weighted, cases), cases, options)]
     capture = Capture(relations="image->text") if maps else False
-    how = {} if way is None else {"where": way.where, "strength": way.strength}
     with warnings.catch_warnings():
         # Weights far out and words without any attention are what is studied here.
         warnings.simplefilter("ignore", PromptAttnWarning)
-        with attend(pipe, weighted, capture=capture, **how) as run:
+        with attend(pipe, weighted, capture=capture, weighting=cell.method) as run:
             images = _call(pipe, run.inputs, cases, options)
         if not maps:
             return [Painted(image, {}) for image in images]
@@ -53,17 +46,6 @@ def paint(
             Painted(image, _maps_of(run.maps.image(index), case, cell.target))
             for index, (image, case) in enumerate(zip(images, cases, strict=True))
         ]
-
-
-def _scaled(pipe: Any, weighted: Sequence[str], cases: Sequence[Case]) -> dict[str, Any]:
-    """Inputs with the clean prompts' embeddings, scaled as A1111 does."""
-    from promptattn import attend, plan
-    from promptattn.shapes.study.embedding_scale import scale_embeddings
-
-    with attend(pipe, [case.text for case in cases], capture=False) as run:
-        inputs = run.inputs
-    plans = [plan(pipe, prompt) for prompt in weighted]
-    return {**inputs, "prompt_embeds": scale_embeddings(pipe, plans, inputs["prompt_embeds"])}
 
 
 def _call(pipe: Any, inputs: Mapping[str, Any], cases: Sequence[Case], options: Mapping[str, Any]) -> list[np.ndarray]:

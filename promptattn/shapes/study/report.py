@@ -2,20 +2,20 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from math import isfinite, isnan
 from typing import Any
 
+from promptattn.shapes.markdown import titled
 from promptattn.shapes.study.calibration import CALIBRATED, match, worth
 from promptattn.shapes.study.cells import ODDS, WEIGHTS, Cell
 from promptattn.shapes.study.statistics import Estimate
 from promptattn.shapes.study.table import MEASURES, Table
+from promptattn.shapes.study.wording import interval, rounded, shown
 
 __all__ = ["build", "markdown"]
 
 _BESIDE = ("own", "likeness", "mass", "other", "other_present", "other_likeness", "other_mass", "change", "broken")
 _COMPARED = ("other", "other_present", "other_likeness", "change", "backwards", "broken")
 _BY_LANGUAGE = ("auto", "denoiser", "text", "a1111")
-_PERCENT = ("own_present", "other_present", "shape", "broken", "backwards", "gathered")
 _LESS_IS_BETTER = {"other": False, "other_present": False, "other_likeness": False, "other_mass": False}
 
 
@@ -31,8 +31,8 @@ def build(table: Table, arms: Sequence[str], targets: Sequence[str], settings: M
             report["matches"][target] = [asdict(each) for each in found if each is not None]
     report["languages"] = _languages(table, arms, targets)
     report["losses"] = [*_losses(table, arms, targets), *_matched_losses(report["matches"])]
-    rounded: dict[str, Any] = _rounded(report)
-    return rounded
+    plain: dict[str, Any] = rounded(report)
+    return plain
 
 
 def _arm(table: Table, arm: str, target: str) -> dict[str, dict[str, Estimate]]:
@@ -119,7 +119,7 @@ def _is_worse(measure: str, difference: Estimate) -> bool:
 
 
 def _loss(place: str, measure: str, ours: float, theirs: float) -> str:
-    return f"{place}: {MEASURES[measure]}: {_shown(measure, ours)} against {_shown(measure, theirs)}"
+    return f"{place}: {MEASURES[measure]}: {shown(measure, ours)} against {shown(measure, theirs)}"
 
 
 # Markdown.
@@ -147,16 +147,16 @@ def _cells_table(target: str, measure: str, arms: Mapping[str, Any]) -> str:
     weights = [f"{weight:g}" for weight in WEIGHTS]
     shown = [arm for arm in arms if any(measure in arms[arm].get(weight, {}) for weight in weights)]
     rows = [
-        [weight, *(_interval(measure, arms[arm].get(weight, {}).get(measure)) for arm in shown)] for weight in weights
+        [weight, *(interval(measure, arms[arm].get(weight, {}).get(measure)) for arm in shown)] for weight in weights
     ]
-    return _titled(f"{target}: {MEASURES[measure]}", ["weight", *shown], rows) if shown else ""
+    return titled(f"{target}: {MEASURES[measure]}", ["weight", *shown], rows) if shown else ""
 
 
 def _odds_table(target: str, odds: Mapping[str, Any], measures: Iterable[str]) -> str:
     shown = [measure for measure in measures if any(measure in values for values in odds.values())]
-    rows = [[each, *(_interval(name, values.get(name)) for name in shown)] for each, values in odds.items()]
+    rows = [[each, *(interval(name, values.get(name)) for name in shown)] for each, values in odds.items()]
     return (
-        _titled(f"{target}: plain odds in the denoiser", ["odds", *(MEASURES[m] for m in shown)], rows) if rows else ""
+        titled(f"{target}: plain odds in the denoiser", ["odds", *(MEASURES[m] for m in shown)], rows) if rows else ""
     )
 
 
@@ -164,30 +164,28 @@ def _language_table(target: str, languages: Mapping[str, Any]) -> str:
     """Strength (area of a colour, likeness of a noun's outline) by language, for the arms that say most."""
     columns = [(language, arm) for language in languages for arm in _BY_LANGUAGE if arm in languages[language][target]]
     rows = [
-        [weight, *(_interval("", languages[language][target][arm].get(weight)) for language, arm in columns)]
+        [weight, *(interval("", languages[language][target][arm].get(weight)) for language, arm in columns)]
         for weight in (f"{each:g}" for each in WEIGHTS)
     ]
     head = ["weight", *(f"{language}, {arm}" for language, arm in columns)]
-    return _titled(f"{target}: strength by language of the prompt", head, rows) if columns else ""
+    return titled(f"{target}: strength by language of the prompt", head, rows) if columns else ""
 
 
 def _response_table(target: str, responses: Mapping[str, Any]) -> str:
     head = ["arm", "rank correlation", "never falls", "falls clearly somewhere"]
     rows = [
-        [arm, _interval("", each["spearman"]), *(_interval("broken", each[n]) for n in ("monotone", "turns_back"))]
+        [arm, interval("", each["spearman"]), *(interval("broken", each[n]) for n in ("monotone", "turns_back"))]
         for arm, each in responses.items()
         if each
     ]
-    return _titled(f"{target}: response over weights 0 to 3, scenes", head, rows) if rows else ""
+    return titled(f"{target}: response over weights 0 to 3, scenes", head, rows) if rows else ""
 
 
 def _worth_table(target: str, worths: Mapping[str, Mapping[str, Estimate]]) -> str:
     weights = list(dict.fromkeys(weight for each in worths.values() for weight in each))
-    rows = [[weight, *(_interval("", worths[m].get(weight)) for m in worths)] for weight in weights]
+    rows = [[weight, *(interval("", worths[m].get(weight)) for m in worths)] for weight in weights]
     head = ["A1111 weight", *(f"g by {measure}" for measure in worths)]
-    return (
-        _titled(f"{target}: the g for which odds of w ** g act as embedding scaling of w", head, rows) if rows else ""
-    )
+    return titled(f"{target}: the g for which odds of w ** g act as embedding scaling of w", head, rows) if rows else ""
 
 
 def _match_table(target: str, matches: Sequence[Mapping[str, Any]]) -> str:
@@ -197,47 +195,16 @@ def _match_table(target: str, matches: Sequence[Mapping[str, Any]]) -> str:
             f"{row['weight']:g}",
             _odds_of(row),
             *(
-                f"{_shown(n, row['beside'][n][0])} / {_shown(n, row['beside'][n][1])}" if n in row["beside"] else ""
+                f"{shown(n, row['beside'][n][0])} / {shown(n, row['beside'][n][1])}" if n in row["beside"] else ""
                 for n in names
             ),
         ]
         for row in matches
     ]
     head = ["A1111 weight", "odds of the same change", *(f"{MEASURES[n]} (odds / scaling)" for n in names)]
-    return _titled(f"{target}: at the same change of the own object", head, rows) if rows else ""
+    return titled(f"{target}: at the same change of the own object", head, rows) if rows else ""
 
 
 def _odds_of(row: Mapping[str, Any]) -> str:
     odds = f"{row['odds']:.3g}" if row["reached"] else f"not reached (nearest {row['odds']:.3g})"
     return odds + (" (scaling acts backwards)" if row["backwards"] else "")
-
-
-def _titled(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return f"### {title}\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _interval(measure: str, value: Estimate | None) -> str:
-    if value is None:
-        return ""
-    middle, low, high = (_shown(measure, each) for each in value)
-    return middle if low == middle == high else f"{middle} ({low} to {high})"
-
-
-def _shown(measure: str, value: float | str | None) -> str:
-    if value is None or isinstance(value, str):
-        return "none" if value is None else "above all" if value == "inf" else "below all"
-    if measure in _PERCENT:
-        return f"{100 * value:.0f} %"
-    return f"{value:.2f}" if abs(value) < 10 else f"{value:.0f}"
-
-
-def _rounded(value: Any) -> Any:
-    """Four significant digits. JSON has no infinity, which becomes a text, and no nan, which becomes null."""
-    if isinstance(value, Mapping):
-        return {name: _rounded(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(each) for each in value]
-    if not isinstance(value, float):
-        return value
-    return float(f"{value:.4g}") if isfinite(value) else None if isnan(value) else f"{value}"

@@ -25,14 +25,16 @@ def response(weights: Sequence[float], values: Sequence[float], base: float, dea
     """One scene's strength over ascending weights.
 
         spearman      rank correlation of weight and strength
+        rises         1 if that is above 0
         monotone      1 if it never falls by more than the dead band from one weight to the next
         turns_back    1 if it falls clearly from one weight to the next
 
     A scene in which nothing happens is monotone and has a correlation of 0: read the two together.
     """
-    falls = -np.diff(values)
+    falls, correlation = -np.diff(values), spearman(weights, values)
     return {
-        "spearman": spearman(weights, values),
+        "spearman": correlation,
+        "rises": float(correlation > 0),
         "monotone": float((falls <= dead_band).all()),
         "turns_back": float((falls > max(CLEAR * base, dead_band)).any()),
     }

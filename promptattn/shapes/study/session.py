@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from shutil import copyfile
 
 import numpy as np
 
@@ -37,7 +38,7 @@ class Session:
         """Fill the cells in order; stop after `limit` new results. Returns how many were made."""
         made = 0
         for cell in cells:
-            missing = [case for case in self._cases if Key(cell.effect, cell.target, case.index) not in self._store]
+            missing = self.missing(cell)
             if limit is not None:
                 missing = missing[: limit - made]
             for part in _parts(missing, self._batch):
@@ -49,6 +50,32 @@ class Session:
             if missing:
                 progress(f"{cell.arm} {cell.weight:g} {cell.target}: {len(missing)} new")
         return made
+
+    def missing(self, cell: Cell) -> list[Case]:
+        """The cases that have no result in this cell."""
+        return [case for case in self._cases if Key(cell.effect, cell.target, case.index) not in self._store]
+
+    def adopt(self, folder: Path, cells: Sequence[Cell]) -> int:
+        """Take over what another folder has for these cells, with its images without weights. Returns how many.
+
+        Raises:
+            ConfigError: when its results were made with other settings; names the first that differs.
+        """
+        Store(folder)  # it must be there: with settings a missing folder would be made
+        theirs, taken = Store(folder, self._store.settings), 0
+        for cell in cells:
+            for case in self.missing(cell):
+                key = Key(cell.effect, cell.target, case.index)
+                if key in theirs:
+                    self._store.append(key, theirs[key])
+                    taken += 1
+        for case in self._cases:
+            for path in {self._path(case, cell.target) for cell in cells}:
+                if not path.is_file() and (known := folder / "base" / path.name).is_file():
+                    partial = path.with_suffix(".part.npz")
+                    copyfile(known, partial)
+                    partial.replace(path)
+        return taken
 
     def _measure(self, case: Case, painted: Painted, base: Painted) -> dict[str, float]:
         found = {} if case.scene is None else pixels.measure(case, painted.image, base.image)

@@ -39,7 +39,7 @@ class Store:
             _agree(known, json.loads(json.dumps(settings)))
         if not known.is_file():
             raise ConfigError(
-                f"the folder {folder} holds no results of this study; run it without --report-only first."
+                f"the folder {folder} holds no results of this study; make them first, without --report-only."
             )
         self.settings: dict[str, Any] = json.loads(known.read_text(encoding="utf-8"))
         self._results: dict[Key, dict[str, float]] = {}
@@ -53,7 +53,7 @@ class Store:
                 entry = json.loads(line)
             except ValueError:
                 continue  # A line that a kill cut off; its result is made again.
-            self._results[Key(Effect(*entry["effect"]), entry["target"], entry["case"])] = entry["measures"]
+            self._results[Key(Effect.read(entry["effect"]), entry["target"], entry["case"])] = entry["measures"]
 
     def __contains__(self, key: Key) -> bool:
         return key in self._results

@@ -92,12 +92,15 @@ class Table:
         """The table of the cases in one language."""
         return Table(self._store, [case for case in self.cases if case.language == language], self._samples)
 
-    def response(self, arm: str, target: str) -> dict[str, Estimate]:
-        """How scenes answer to an arm's weights from 0 to 3; only scenes that have them all. Empty where none has."""
-        measure = self.strength(target)
-        values = np.array([self.cell(Cell(arm, weight, target), measure) for weight in LADDER])
+    def response(
+        self, arm: str, target: str, measure: str | None = None, ladder: Sequence[float] = LADDER
+    ) -> dict[str, Estimate]:
+        """How scenes answer to an arm's weights along the ladder, by what `strength` names or another measure; only
+        scenes that have them all. Empty where none has."""
+        measure = measure or self.strength(target)
+        values = np.array([self.cell(Cell(arm, weight, target), measure) for weight in ladder])
         scenes = [
-            response(LADDER, column, column[LADDER.index(1.0)], DEAD_BANDS[measure])
+            response(ladder, column, column[ladder.index(1.0)], DEAD_BANDS[measure])
             if np.isfinite(column).all()
             else {}
             for column in values.T
