@@ -19,6 +19,7 @@ from promptattn.prompt import Prompt
 from promptattn.run.attend import attend
 from promptattn.run.denoiser import Rows
 from promptattn.run.load import load, recommended
+from promptattn.run.schedulers import scheduler_settings
 from promptattn.run.steps import step_of_call
 from promptattn.selection import Steps
 from promptattn.weighting import Strength
@@ -31,6 +32,8 @@ __all__ = ["MARKERS", "Generation", "check_numbers", "generate"]
 SETTINGS = "settings.json"
 # A folder that holds one of these was written here, so that replacing it destroys nothing else.
 MARKERS = ("maps.json", SETTINGS)
+
+_NUMBERS = ("num_inference_steps", "guidance_scale", "true_cfg_scale")
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,25 +162,48 @@ def generate(
             generator=[torch.Generator("cpu").manual_seed(each) for each in seeds],
         ).images
     settings = {
-        "prompt": [each.prompt.render() for each in run.plans],
-        "negative_prompt": None
-        if negative_prompt is None
-        else [each.negative_prompt.render() for each in run.plans if each.negative_prompt is not None],
+        "prompt": _texts(prompt, len(run.plans)),
+        "negative_prompt": None if negative_prompt is None else _texts(negative_prompt, len(run.plans)),
         "seed": seeds if isinstance(seed, Sequence) else seed,
+        **_defaults(pipe),
         **{name: value for name, value in options.items() if name != "callback_on_step_end"},
+        "height": images[0].height,
+        "width": images[0].width,
         "num_images_per_prompt": num_images_per_prompt,
         "syntax": syntax,
         "where": where,
         "strength": strength,
         "rows": rows,
         "layers": layers if layers is None or isinstance(layers, str) else list(layers),
-        "weight_steps": None if weight_steps is None else list(weight_steps),
+        "weight_steps": _steps_written(weight_steps),
         "clip_skip": clip_skip,
         "max_sequence_length": text_length,
         "model": str(pipe.config.get("_name_or_path", "") or type(pipe).__name__),
+        "dtype": str(pipe.dtype).removeprefix("torch."),
+        "scheduler": scheduler_settings(pipe),
     }
     maps = _maps(run, settings) if capture else None
     return Generation(list(images), maps, seeds[0], settings)
+
+
+def _texts(prompt: str | Prompt | Sequence[str | Prompt], count: int) -> list[str]:
+    """The prompts as they were typed, or, made in code, as they are written; one for all is repeated."""
+    prompts = [prompt] * count if isinstance(prompt, str | Prompt) else prompt
+    return [each if isinstance(each, str) else each.render() for each in prompts] * (count // len(prompts))
+
+
+def _defaults(pipe: Any) -> dict[str, Any]:
+    """The pipeline's own numbers, which hold where none are given: a newer diffusers may have others."""
+    parameters = inspect.signature(type(pipe).__call__).parameters
+    found = {name: parameters[name].default for name in _NUMBERS if name in parameters}
+    return {name: value for name, value in found.items() if isinstance(value, int | float)}
+
+
+def _steps_written(steps: Steps) -> Any:
+    """As in a config: a range of steps is no list of two."""
+    if isinstance(steps, tuple) and len(steps) == 2:
+        return {"start": steps[0], "stop": steps[1]}
+    return None if steps is None else sorted(steps)
 
 
 def _seeds(seed: int | Sequence[int], images: int) -> list[int]:

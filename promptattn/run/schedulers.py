@@ -1,6 +1,7 @@
 """Another scheduler for a pipeline, by the name of its diffusers class."""
 
 import inspect
+import json
 import re
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -9,7 +10,7 @@ from promptattn.config.values import nearest
 from promptattn.errors import ConfigError
 from promptattn.run.hub import first_line
 
-__all__ = ["check_scheduler", "set_scheduler"]
+__all__ = ["check_scheduler", "scheduler_settings", "set_scheduler"]
 
 
 def check_scheduler(name: str) -> None:
@@ -53,6 +54,24 @@ def set_scheduler(pipe: Any, name: str, options: Mapping[str, Any]) -> None:
         pipe.scheduler = fitting[name].from_config(pipe.scheduler.config, **options)
     except Exception as error:
         raise ConfigError(f"scheduler: {name} cannot be made: {first_line(error)}.") from error
+
+
+def scheduler_settings(pipe: Any) -> dict[str, Any]:
+    """The pipeline's scheduler as `name` and `options`, with which `set_scheduler` makes it again.
+
+    An infinite option, which JSON has no number for, is left out: it is a class's default (`lambda_min_clipped`).
+    """
+    scheduler = pipe.scheduler
+    known = inspect.signature(type(scheduler).__init__).parameters
+    options = {name: value for name, value in scheduler.config.items() if name in known and _in_json(value)}
+    return {"name": type(scheduler).__name__, "options": options}
+
+
+def _in_json(value: Any) -> bool:
+    try:
+        return bool(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError):
+        return False
 
 
 def _nearest(name: str, known: Collection[str]) -> str:
