@@ -22,7 +22,7 @@ from promptattn.run.columns import TextColumns, check_words, text_columns, text_
 from promptattn.run.denoiser import DenoiserWatch, Rows, Target
 from promptattn.run.encoding import Encoded, encode, zeros_like
 from promptattn.selection import Steps, check_steps
-from promptattn.weighting import Method, Strength, chosen
+from promptattn.weighting import Method, Strength, check_reach, chosen, overweight
 
 __all__ = ["AttentionRun", "attend"]
 
@@ -88,6 +88,7 @@ def attend(
     check_steps(steps, "steps")
     if rows not in get_args(Rows):
         raise ConfigError(f"rows={rows!r} is none of {', '.join(get_args(Rows))}.")
+    check_reach(method, layers=layers, steps=steps, rows=rows)
     if num_images_per_prompt is not None and num_images_per_prompt < 1:
         raise ConfigError(f"num_images_per_prompt={num_images_per_prompt} must be at least 1.")
     prompts = [_parsed(each, syntax) for each in _listed(prompt)]
@@ -232,6 +233,9 @@ class AttentionRun:
         for each in self.plans:
             for diagnostic in each.diagnostics:
                 warnings.warn(str(diagnostic), PromptAttnWarning, stacklevel=3)
+        texts = [text for each in self.plans for text in (each.prompt, each.negative_prompt) if text is not None]
+        if too_much := overweight(self._weighting, texts):
+            warnings.warn(too_much, PromptAttnWarning, stacklevel=3)
 
     def _encode(self) -> tuple[Encoded, Encoded | None]:
         positive = [tuple(encoder.padded(self._chunks) for encoder in each.encoders) for each in self.plans]

@@ -1,0 +1,28 @@
+"""Where a method's weights can be told to act, and where not."""
+
+from collections.abc import Sequence
+
+from promptattn.errors import ConfigError
+from promptattn.selection import Steps
+from promptattn.weighting.methods import Method
+from promptattn.weighting.odds import Weighting
+
+__all__ = ["check_reach"]
+
+
+def check_reach(
+    method: Method, *, layers: Sequence[str] | str | None = None, steps: Steps = None, rows: str = "image"
+) -> None:
+    """Refuse a choice of layers, steps or rows for a method that has none.
+
+    Raises:
+        ConfigError: for an embedding method, whose embeddings every layer, row and step reads alike.
+    """
+    if isinstance(method, Weighting):
+        return
+    given = {"layers": layers, "steps": steps, "rows": None if rows == "image" else rows}
+    if chosen := ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None):
+        raise ConfigError(
+            f"{chosen}: {method.name!r} changes the text embeddings, which every layer, step and row of the image reads"
+            " alike; leave it out, or use weighting='attention' or 'prompt-to-prompt', which act where they are told."
+        )
