@@ -25,7 +25,7 @@ from promptattn.prompt.planning import sequence_length
 from promptattn.run.dictation import Dictation, dictate, skips_by_hook
 from promptattn.run.reweighing import Reweighing, Text
 from promptattn.weighting import EmbeddingWeighting, Method
-from promptattn.weighting.recipes import Reading, plain_reading
+from promptattn.weighting.masking import Reading, plain_reading
 
 __all__ = ["Encoded", "EncoderMaps", "encode", "zeros_like"]
 

@@ -1,15 +1,16 @@
 """The embedding methods applied to what a pipeline's `encode_prompt` gave: encoder by encoder, prompt by prompt."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from promptattn.errors import UnsupportedModelError
-from promptattn.processors.segments import Plans, Segment
+from promptattn.errors import ConfigError, UnsupportedModelError
+from promptattn.processors.segments import Plans, Segment, text_layout
 from promptattn.weighting import EmbeddingWeighting
-from promptattn.weighting.recipes import Reading, recipe
+from promptattn.weighting.masking import Reading
+from promptattn.weighting.recipes import Recipe, recipe
 
 __all__ = ["Reweighing", "Text"]
 
@@ -36,13 +37,22 @@ class Reweighing:
 
     Raises:
         WeightingError: when the method cannot act on an encoder.
+        ConfigError: when the pooled embedding is to be weighted and the pipeline has none.
     """
 
     def __init__(self, pipe: Any, plans: Plans, method: EmbeddingWeighting, segments: Sequence[Segment]) -> None:
         self._pipe = pipe
         self._plans = plans
         self._segments = segments
-        self._recipes = [[recipe(method, plan) for plan in prompt] for prompt in plans]
+        self._pooled = method.pooled
+        if method.pooled and text_layout(pipe, plans).pooled is None:
+            raise ConfigError(f"pooled=True: {type(pipe).__name__} takes no pooled embedding; leave the option out.")
+        used = {name for segment in segments for name in segment.encoders}
+        used |= set(self._pooling()) if method.pooled else set()
+        self._recipes: list[list[Recipe | None]] = [
+            [recipe(method, plan, _tokenizer(pipe, plan.name)) if plan.name in used else None for plan in prompt]
+            for prompt in plans
+        ]
 
     def readings(self, plain: Sequence[tuple[Reading, ...]]) -> Iterator[list[tuple[Reading, ...]]]:
         """What the encoders are to read beside the prompts, a batch at a time; `plain` where there is nothing to."""
@@ -57,31 +67,84 @@ class Reweighing:
             ]
 
     def apply(self, text: Text, others: Sequence[Text]) -> Text:
-        """The weighted text; `others` are what came of the readings."""
-        embeds = text.embeds.clone()
+        """The weighted text; `others` are what came of the readings. What no weight acts on comes back to the bit."""
+        embeds, pooled = text.embeds.clone(), text.pooled
         for block in self._blocks(text.embeds.shape[-1]):
-            for number, recipes in enumerate(self._recipes):
-                if (found := recipes[block.encoder]) is not None:
-                    window = self._plans[number][block.encoder].window
-                    place = number, block.rows, block.channels
-                    base = text.embeds[place].unflatten(0, (-1, window))
-                    read = [other.embeds[place].unflatten(0, (-1, window)) for other in others[: len(found.readings)]]
-                    stacked = torch.stack(read) if read else base[None, :0]
-                    embeds[place] = found.weigh(base, stacked).flatten(0, 1)
-        return Text(embeds, text.pooled)
+            for number, found in self._weighted(block.encoder):
+                place = number, block.rows, block.channels
+                shape = (-1, self._plans[number][block.encoder].window)
+                read = [other.embeds[place].unflatten(0, shape) for other in others[: len(found.readings)]]
+                weighted = _exactly(found.weigh, text.embeds[place].unflatten(0, shape), read)
+                embeds[place] = weighted.flatten(0, 1)
+        if self._pooled and text.pooled is not None:
+            pooled = self._apply_pooled(text.pooled, [other.pooled for other in others if other.pooled is not None])
+        return Text(embeds, pooled)
+
+    def _apply_pooled(self, pooled: torch.Tensor, others: Sequence[torch.Tensor]) -> torch.Tensor:
+        result = pooled.clone()
+        for encoder, channels in self._pooled_blocks(pooled.shape[-1]):
+            for number, found in self._weighted(encoder):
+                if found.weigh_pooled is not None:
+                    read = [other[number, channels] for other in others[: len(found.readings)]]
+                    result[number, channels] = _exactly(found.weigh_pooled, pooled[number, channels], read)
+        return result
+
+    def _weighted(self, encoder: int) -> Iterator[tuple[int, Recipe]]:
+        for number, recipes in enumerate(self._recipes):
+            if (found := recipes[encoder]) is not None:
+                yield number, found
 
     def _blocks(self, width: int) -> Iterator[_Block]:
         names = [plan.name for plan in self._plans[0]]
         for segment in self._segments:
-            channel = 0
-            for name in segment.encoders:
-                own = int(getattr(self._pipe, name).config.hidden_size)
-                channels = slice(channel, channel + own)
-                channel += own
+            widths = [int(getattr(self._pipe, name).config.hidden_size) for name in segment.encoders]
+            # Two encoders side by side may be filled up with zeros, as in SD3.
+            if sum(widths) > width or (len(widths) == 1 and widths[0] < width):
+                raise self._unknown("text embeddings", width, segment.encoders, sum(widths))
+            for name, channels in zip(segment.encoders, _side_by_side(widths), strict=True):
                 yield _Block(names.index(name), slice(segment.start, segment.stop), channels)
-            if channel > width or (len(segment.encoders) == 1 and channel < width):
-                raise UnsupportedModelError(
-                    f"{type(self._pipe).__name__} gives text embeddings of {width} channels, but its"
-                    f" {' and '.join(segment.encoders)} have {channel}; an embedding method cannot tell whose they are."
-                    " Use weighting='attention'."
-                )
+
+    def _pooled_blocks(self, width: int) -> Iterator[tuple[int, slice]]:
+        names = [plan.name for plan in self._plans[0]]
+        pooling = self._pooling()
+        widths = [_pooled_width(getattr(self._pipe, name)) for name in pooling]
+        if sum(widths) != width:
+            raise self._unknown("a pooled embedding", width, pooling, sum(widths))
+        for name, channels in zip(pooling, _side_by_side(widths), strict=True):
+            yield names.index(name), channels
+
+    def _pooling(self) -> tuple[str, ...]:
+        """The encoders that give the pooled embedding: those without rows (Flux's CLIP), else all that the pipeline
+        cannot do without (SD3's two), else the last (SDXL's second)."""
+        layout = text_layout(self._pipe, self._plans)
+        rows = {name for group in layout.rows for name in group}
+        return tuple(name for name in layout.needed if name not in rows) or layout.needed or (self._plans[0][-1].name,)
+
+    def _unknown(self, what: str, width: int, names: Sequence[str], theirs: int) -> UnsupportedModelError:
+        return UnsupportedModelError(
+            f"{type(self._pipe).__name__} gives {what} of {width} channels, but its {' and '.join(names)} together"
+            f" {theirs}; an embedding method cannot tell whose they are. Use weighting='attention'."
+        )
+
+
+def _exactly(
+    weigh: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], base: torch.Tensor, others: Sequence[torch.Tensor]
+) -> torch.Tensor:
+    """`weigh` in at least float32, the result in the dtype of `base`."""
+    exact = base.to(torch.promote_types(base.dtype, torch.float32))
+    read = torch.stack(list(others)).to(exact) if others else exact.new_empty(0, *exact.shape)
+    return weigh(exact, read).to(base)
+
+
+def _side_by_side(widths: Sequence[int]) -> list[slice]:
+    ends = [sum(widths[: number + 1]) for number in range(len(widths))]
+    return [slice(end - width, end) for end, width in zip(ends, widths, strict=True)]
+
+
+def _pooled_width(encoder: Any) -> int:
+    projected = getattr(encoder, "text_projection", None) is not None
+    return int(encoder.config.projection_dim if projected else encoder.config.hidden_size)
+
+
+def _tokenizer(pipe: Any, name: str) -> Any:
+    return getattr(pipe, name.replace("text_encoder", "tokenizer"))

@@ -5,7 +5,14 @@ from typing import Literal
 
 from promptattn.errors import ConfigError
 
-__all__ = ["EMBEDDING_METHODS", "NORMALISATIONS", "POOLED_METHODS", "EmbeddingMethod", "EmbeddingWeighting"]
+__all__ = [
+    "EMBEDDING_METHODS",
+    "NORMALISATIONS",
+    "POOLED_METHODS",
+    "EmbeddingMethod",
+    "EmbeddingWeighting",
+    "Normalisation",
+]
 
 EmbeddingMethod = Literal["a1111", "comfy", "compel", "comfy++", "down_weight"]
 Normalisation = Literal["none", "mean", "length", "length+mean"]
@@ -25,8 +32,8 @@ class EmbeddingWeighting:
             empty prompt; `compel`: likewise, and weights below 1 blend in copies of the prompt in which the words are
             hidden; `comfy++`, `down_weight`: rows are moved from those of copies in which a mask token stands in the
             words' place. docs/methods.md has the formulas and their sources.
-        normalisation: what is done to the weights first: `mean` shifts them so that their mean over all tokens is 1,
-            `length` divides a word's weight among its tokens, `length+mean` does both in this order.
+        normalisation: what is done to the weights first: `length` brings those of words of several tokens nearer to 1,
+            `mean` shifts all so that their mean is 1, `length+mean` does both in this order.
         restore_mean: `a1111` only: whether a window's mean is restored (its "Original") or not (its "No norm").
         pooled: whether the pooled embedding is weighted too, by `comfy++` or `down_weight`. False leaves that of the
             unweighted text.
