@@ -18,6 +18,7 @@ _HOMES = {
     "Generation": "promptattn.run",
     "HeatMap": "promptattn.maps",
     "HeatMaps": "promptattn.maps",
+    "ImageMetadata": "promptattn.export.metadata",
     "PromptAttnError": "promptattn.errors",
     "PromptAttnWarning": "promptattn.errors",
     "PromptSyntaxError": "promptattn.errors",
@@ -28,6 +29,7 @@ _HOMES = {
     "load": "promptattn.run",
     "parse": "promptattn.prompt",
     "plan": "promptattn.prompt",
+    "read_image": "promptattn.export.metadata",
 }
 
 __all__ = sorted(_HOMES)

@@ -3,8 +3,20 @@
 from promptattn.export.arrays import load
 from promptattn.export.atomic import atomic_folder
 from promptattn.export.formats import FORMATS
+from promptattn.export.metadata import ImageMetadata, read_image, write_image
 from promptattn.export.names import safe_name
 from promptattn.export.select import select
 from promptattn.export.writing import save, write
 
-__all__ = ["FORMATS", "atomic_folder", "load", "safe_name", "save", "select", "write"]
+__all__ = [
+    "FORMATS",
+    "ImageMetadata",
+    "atomic_folder",
+    "load",
+    "read_image",
+    "safe_name",
+    "save",
+    "select",
+    "write",
+    "write_image",
+]

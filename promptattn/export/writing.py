@@ -15,6 +15,7 @@ from promptattn.export.arrays import describe, write_arrays
 from promptattn.export.atomic import atomic_folder
 from promptattn.export.formats import FORMATS
 from promptattn.export.matrix import text_attention_picture
+from promptattn.export.metadata import write_image
 from promptattn.export.names import safe_name
 from promptattn.export.sheet import contact_sheet
 from promptattn.export.subjects import Subject, subjects, warn_of_empty
@@ -70,8 +71,13 @@ def write(
     alpha: float = 0.9,
     colormap: str = "ember",
     formats: Collection[str] = FORMATS,
+    metadata: bool = False,
 ) -> None:
-    """What `save` does, into a folder that exists; for callers that have opened an `atomic_folder` themselves."""
+    """What `save` does, into a folder that exists; for callers that have opened an `atomic_folder` themselves.
+
+    With `metadata` each `image.png` holds how it was made, from `maps.meta`: for maps of `generate`, and for the very
+    images that it made.
+    """
     if unknown := sorted(set(formats) - set(FORMATS)):
         raise ConfigError(f"formats: {unknown[0]!r} is none of {', '.join(FORMATS)}.")
     images = _images_for(maps, image)
@@ -83,6 +89,8 @@ def write(
         into.mkdir(exist_ok=True)
         found = list(subjects(single))
         warn_of_empty(found)
+        if picture is not None:
+            write_image(picture, into / "image.png", maps.meta if metadata else None, index, compress_level=FAST)
         for entry in _write_pictures(single, found, into, picture, brush):
             files = {key: (into / entry[key]).relative_to(folder).as_posix() for key in FILES & entry.keys()}
             pictures.append(entry | files | {"image": index})
@@ -114,9 +122,7 @@ def _images_for(maps: HeatMaps, image: Any) -> list[Image.Image | None]:
 def _write_pictures(
     maps: HeatMaps, found: list[Subject], folder: Path, image: Image.Image | None, brush: _Brush
 ) -> list[dict[str, Any]]:
-    """Write one image's pictures; returns what `maps.json` says of the maps' files."""
-    if image is not None:
-        image.save(folder / "image.png", compress_level=FAST)
+    """Write the pictures of one image's maps; returns what `maps.json` says of the maps' files."""
     base = image or Image.new("RGB", maps.image_size[::-1], (40, 39, 46))
     if "sheet" in brush.formats:
         _write_sheet(maps, found, folder, base, brush)

@@ -126,11 +126,14 @@ def _after_the_pixels(image: Any) -> dict[str, str]:
 def _exif_texts(image: Image.Image) -> tuple[str | None, str | None]:
     folder = image.getexif().get_ifd(_EXIF_FOLDER)
     comment, note = folder.get(_USER_COMMENT), folder.get(_MAKER_NOTE)
-    ours = isinstance(note, bytes) and note.startswith(_MADE_BY)
     return (
         _user_comment(comment) if isinstance(comment, bytes) else comment if isinstance(comment, str) else None,
-        note[len(_MADE_BY) :].decode("ascii", "replace") if ours else None,
+        _maker_note(note) if isinstance(note, bytes) else None,
     )
+
+
+def _maker_note(data: bytes) -> str | None:
+    return data.removeprefix(_MADE_BY).decode("ascii", "replace") if data.startswith(_MADE_BY) else None
 
 
 def _user_comment(data: bytes) -> str:

@@ -49,7 +49,7 @@ def to_a1111(settings: Mapping[str, Any], index: int) -> str:
         "Distilled CFG Scale": _number(settings.get("guidance_scale")) if _distilled(settings) else None,
         "Seed": seed_of(settings, index),
         "Size": f"{settings['width']}x{settings['height']}",
-        "Model": _model_name(str(settings["model"])),
+        "Model": _model_name(str(settings.get("model") or "")) or None,
         "Clip skip": skipped + 1 if skipped else None,
         "RNG": "CPU",
         "Version": f"promptattn {__version__}",

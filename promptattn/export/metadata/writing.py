@@ -26,13 +26,15 @@ def write_image(
     Args:
         image: image `index` of a :class:`promptattn.Generation`.
         path: a PNG keeps the pixels to the bit; a JPEG or WebP holds the texts in its EXIF.
-        settings: `Generation.settings`, or None to write no text at all.
+        settings: `Generation.settings`, or None to write no text at all; nor is any written from settings without
+            prompt and seed, such as those of maps that an older promptattn saved.
         options: further arguments of Pillow's `save`, such as `quality`.
 
     Raises:
         ExportError: for other kinds of files when there are settings, and when they are too long for a JPEG.
     """
-    if settings is None:
+    if settings is None or not settings.keys() >= {"prompt", "seed"}:
         image.save(path, **options)
         return
+    settings = {**settings, "width": image.width, "height": image.height}
     save_with_texts(image, Path(path), to_a1111(settings, index), write_record(settings, index), **options)
