@@ -55,7 +55,7 @@ class Cell:
         if self.arm in ("odds", "power"):
             return Weighting("denoiser", "exact")
         if self.arm in PLACES:
-            return Weighting(self.arm)  # type: ignore[arg-type]
+            return Weighting(self.arm)
         return chosen(self.arm)
 
     @property

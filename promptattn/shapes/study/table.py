@@ -92,11 +92,22 @@ class Table:
         """The table of the cases in one language."""
         return Table(self._store, [case for case in self.cases if case.language == language], self._samples)
 
+    def first(self, cases: int) -> "Table":
+        """The table of the first cases."""
+        return Table(self._store, self.cases[:cases], self._samples)
+
     def response(
         self, arm: str, target: str, measure: str | None = None, ladder: Sequence[float] = LADDER
     ) -> dict[str, Estimate]:
-        """How scenes answer to an arm's weights along the ladder, by what `strength` names or another measure; only
-        scenes that have them all. Empty where none has."""
+        """How scenes answer to an arm's weights along the ladder: means of `responses`; empty where none has all."""
+        found = self.responses(arm, target, measure, ladder)
+        return {name: estimate(mean, values, drawn=self.drawn) for name, values in found.items()}
+
+    def responses(
+        self, arm: str, target: str, measure: str | None = None, ladder: Sequence[float] = LADDER
+    ) -> dict[str, Array]:
+        """How each scene answers, as `[scene]`, by what `strength` names or another measure; nan for scenes that do not
+        have all weights of the ladder."""
         measure = measure or self.strength(target)
         values = np.array([self.cell(Cell(arm, weight, target), measure) for weight in ladder])
         scenes = [
@@ -106,7 +117,4 @@ class Table:
             for column in values.T
         ]
         names = dict.fromkeys(name for scene in scenes for name in scene)
-        return {
-            name: estimate(mean, np.array([scene.get(name, np.nan) for scene in scenes]), drawn=self.drawn)
-            for name in names
-        }
+        return {name: np.array([scene.get(name, np.nan) for scene in scenes]) for name in names}

@@ -10,7 +10,8 @@ from promptattn.shapes.study.statistics import Estimate
 
 __all__ = ["compact", "interval", "rounded", "shown"]
 
-_PERCENT = ("own_present", "other_present", "shape", "broken", "backwards", "gathered")
+_PERCENT = ("own_present", "other_present", "shape", "broken", "backwards", "gathered", "gone")
+_SHARES = ("rises", "monotone", "turns_back")
 
 
 def interval(measure: str, value: Estimate | None) -> str:
@@ -22,10 +23,10 @@ def interval(measure: str, value: Estimate | None) -> str:
 
 
 def shown(measure: str, value: float | str | None) -> str:
-    """A value of this measure: shares in percent, others with two digits; a text is an infinity, as of `rounded`."""
+    """A value of this measure: shares in percent, others with two digits; a text is an infinity that was rounded."""
     if value is None or isinstance(value, str):
         return "none" if value is None else "above all" if value == "inf" else "below all"
-    if measure in _PERCENT:
+    if measure in (*_PERCENT, *_SHARES):
         return f"{100 * value:.0f} %"
     return f"{value:.2f}" if abs(value) < 10 else f"{value:.0f}"
 

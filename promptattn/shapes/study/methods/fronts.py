@@ -7,15 +7,16 @@ everything is repeated for each bootstrap draw of scenes, the same draws for all
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from promptattn.shapes.study.cells import UNTOUCHED, Cell
-from promptattn.shapes.study.statistics import Array, Estimate, mean, ratio_of_sums
-from promptattn.shapes.study.table import Table
+from promptattn.shapes.study.methods.contests import Contest, sampled
+from promptattn.shapes.study.statistics import Array
+from promptattn.shapes.study.table import MEASURES, Table
 
-__all__ = ["DIRECTIONS", "LESS", "MORE", "Direction", "Point", "first_reach", "front", "strength_of"]
+__all__ = ["DIRECTIONS", "LESS", "MORE", "Direction", "Front", "first_reach", "front", "strength_of"]
 
 
 @dataclass(frozen=True)
@@ -33,19 +34,22 @@ DIRECTIONS = (MORE, LESS)
 
 
 @dataclass(frozen=True)
-class Point:
-    """A method at a strength.
+class Front:
+    """All methods at one strength.
 
-    `weight` is the weight that has it, `side` the side effect there; None where no weight has it. `reached` is the
-    share of the draws in which one has. `worse` holds by how much the side effect is greater than that of another
-    method, for those where the difference's interval is above 0: such a method is off the front. Intervals of `side`
-    and `worse` are over the draws in which the strength is reached.
+    Attributes:
+        sides: the side effect of each, nan where no weight has the strength.
+        weights: the weight of each that has the strength; nan likewise.
     """
 
-    weight: float | None
-    side: Estimate | None
-    reached: float
-    worse: dict[str, Estimate] = field(default_factory=dict)
+    direction: Direction
+    level: float
+    sides: Contest
+    weights: dict[str, float]
+
+    def reached(self, method: str) -> float:
+        """The share of draws in which a weight has the strength."""
+        return float(np.isfinite(self.sides.answers[method][1:]).mean())
 
 
 def strength_of(target: str, direction: Direction) -> str:
@@ -56,17 +60,24 @@ def strength_of(target: str, direction: Direction) -> str:
 
 def front(
     table: Table, methods: Sequence[str], target: str, direction: Direction, level: float, side: str = "change"
-) -> dict[str, Point]:
-    """Every method at this strength. `side` is a measure that is 0 where nothing has changed, such as `change`."""
-    found = {method: _at_level(table, method, target, direction, level, side) for method in methods}
-    found = {method: paths for method, paths in found.items() if paths is not None}
-    return {method: _point(method, found) for method in found}
+) -> Front:
+    """Every method that was painted at this strength. `side` is a measure that is 0 where nothing has changed."""
+    paths = {
+        method: first_reach(direction.weights, *path, level)
+        for method in methods
+        if (path := _path(table, method, target, direction, side)) is not None
+    }
+    strength = strength_of(target, direction)
+    what = "area" if strength == "own" else "scenes with its shape"
+    question = f"{target}, {direction.name}: {MEASURES[side]} at {level:g} of the own {what}"
+    sides = Contest(question, side, {method: each for method, (_, each) in paths.items()}, more=False)
+    return Front(direction, level, sides, {method: float(weight[0]) for method, (weight, _) in paths.items()})
 
 
 def first_reach(weights: Sequence[float], strength: Array, side: Array, level: float) -> tuple[Array, Array]:
     """Where paths `[weight, draw]` first take a strength: the weight and the side effect there, nan where never.
 
-    The first weight is where nothing has changed; a level above its strength is reached from below, one below from
+    At the first weight nothing has changed and strength is 1; a level above that is reached from below, one below from
     above.
     """
     gap = (strength - level) * (1 if level > 1 else -1)
@@ -78,45 +89,22 @@ def first_reach(weights: Sequence[float], strength: Array, side: Array, level: f
     rise = after - before
     part = np.divide(-before, rise, out=np.zeros_like(before), where=rise > 0)
     places = np.asarray(weights, np.float64)
-    reached = there.any(0)
     weight = places[start] + part * (places[end] - places[start])
     cost = side[start, draws] + part * (side[end, draws] - side[start, draws])
+    reached = there.any(0)
     return np.where(reached, weight, np.nan), np.where(reached, cost, np.nan)
 
 
-def _at_level(
-    table: Table, method: str, target: str, direction: Direction, level: float, side: str
-) -> tuple[Array, Array] | None:
+def _path(table: Table, method: str, target: str, direction: Direction, side: str) -> tuple[Array, Array] | None:
+    """Strength and side effect `[weight, 1 + draw]`; None where a weight was not painted."""
     measure = strength_of(target, direction)
     base = table.of(UNTOUCHED, target, measure)
     strengths, sides = [], []
     for weight in direction.weights:
         effect = Cell(method, weight, target).effect
-        values, costs = table.of(effect, target, measure), table.of(effect, target, side)
+        values = table.of(effect, target, measure)
         if not np.isfinite(values).any():
             return None
-        strengths.append(np.append(ratio_of_sums(values, base), ratio_of_sums(values[table.drawn], base[table.drawn])))
-        sides.append(np.append(mean(costs), mean(costs[table.drawn])))
-    return first_reach(direction.weights, np.array(strengths), np.array(sides), level)
-
-
-def _point(method: str, paths: dict[str, tuple[Array, Array]]) -> Point:
-    weight, side = paths[method]
-    reached = float(np.isfinite(side[1:]).mean())
-    if not np.isfinite(side[0]):
-        return Point(None, None, reached)
-    worse = {}
-    for other, (_, theirs) in paths.items():
-        difference = _interval(side - theirs)
-        if difference is not None and difference[1] > 0:
-            worse[other] = difference
-    return Point(float(weight[0]), _interval(side), reached, worse)
-
-
-def _interval(values: Array) -> Estimate | None:
-    """The first value, with the interval of the others."""
-    drawn = values[1:][np.isfinite(values[1:])]
-    if not np.isfinite(values[0]) or not drawn.size:
-        return None
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return float(values[0]), float(low), float(high)
+        strengths.append(sampled(values, table.drawn, base))
+        sides.append(sampled(table.of(effect, target, side), table.drawn))
+    return np.array(strengths), np.array(sides)
