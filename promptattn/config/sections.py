@@ -23,7 +23,17 @@ from promptattn.maps.capture import RELATIONS, Capture
 from promptattn.maps.colormap import COLORMAPS
 from promptattn.maps.combination import RULES
 from promptattn.prompt.parsing import SYNTAXES
-from promptattn.weighting import PLACES, Weighting
+from promptattn.weighting import (
+    EMBEDDING_METHODS,
+    METHODS,
+    NORMALISATIONS,
+    PLACES,
+    EmbeddingWeighting,
+    Method,
+    Weighting,
+    check_reach,
+    chosen,
+)
 
 __all__ = [
     "DEVICES",
@@ -41,6 +51,18 @@ __all__ = [
 ROWS = ("image", "all")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
+# What methods are called elsewhere.
+_METHODS_ALSO = {
+    "automatic1111": "a1111",
+    "clipnegpip": "negpip",
+    "comfyui": "comfy",
+    "downweight": "down_weight",
+    "invokeai": "compel",
+    "odds": "attention",
+    "p2p": "prompt-to-prompt",
+    "prompt2prompt": "prompt-to-prompt",
+    "webui": "a1111",
+}
 _ALSO = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "full": "float32", "gpu": "cuda", "half": "float16"}
 
 Text = Annotated[str, Field(min_length=1)]
@@ -99,14 +121,52 @@ class SizeConfig(Section):
 
 
 class WeightingConfig(Section):
-    """How weights act: see :class:`promptattn.weighting.Weighting` and :func:`promptattn.attend`."""
+    """How weights act: see :mod:`promptattn.weighting` and :func:`promptattn.attend`.
 
-    method: Annotated[str, one_of(("attention",))] = "attention"
+    `where`, `strength`, `layers`, `steps` and `rows` are options of the methods that act in attention; `normalisation`,
+    `restore_mean` and `pooled` of those that act on the text embeddings.
+    """
+
+    method: Annotated[str, one_of(METHODS, _METHODS_ALSO)] = "attention"
     where: Annotated[str, one_of(PLACES)] = Weighting.where
     strength: Exponent | None = None
+    normalisation: Annotated[str, one_of(NORMALISATIONS)] = EmbeddingWeighting.normalisation
+    restore_mean: bool = EmbeddingWeighting.restore_mean
+    pooled: bool = EmbeddingWeighting.pooled
     layers: Listed[str] | None = None
     steps: StepChoice | None = None
     rows: Annotated[str, one_of(ROWS)] = "image"
+
+    def chosen(self) -> Method:
+        """The method with its options; raises ConfigError for options that it does not have."""
+        if self.method not in EMBEDDING_METHODS:
+            return chosen(self.method, self.where, self.strength)
+        chosen(self.method, self.where, self.strength)  # it has neither, and says so
+        return EmbeddingWeighting(
+            self.method,  # type: ignore[arg-type]
+            normalisation=self.normalisation,  # type: ignore[arg-type]
+            restore_mean=self.restore_mean,
+            pooled=self.pooled,
+        )
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        try:
+            check_reach(self.chosen(), layers=self.layers, steps=self.steps, rows=self.rows)
+        except ConfigError as error:
+            raise ValueError(f"does not go together: {str(error).rstrip('.')}") from error
+        if self.method not in EMBEDDING_METHODS:
+            self._check_no_embedding_options()
+        return self
+
+    def _check_no_embedding_options(self) -> None:
+        for name in ("normalisation", "restore_mean", "pooled"):
+            value = getattr(self, name)
+            if value != getattr(EmbeddingWeighting, name):
+                raise ValueError(
+                    f"does not go together: {name}={value!r} is an option of {', '.join(EMBEDDING_METHODS)}, and"
+                    f" {self.method!r} has none such; leave it out"
+                )
 
 
 class CaptureConfig(Section):
@@ -143,6 +203,8 @@ class ExportConfig(Section):
     formats: Listed[Annotated[str, one_of(FORMATS)]] = list(FORMATS)
     alpha: Annotated[Number, Field(ge=0, le=1)] = 0.9
     colormap: Annotated[str, one_of(COLORMAPS)] = "ember"
+    metadata: bool = True
+    """Whether images hold how they were made: see :func:`promptattn.export.write_image`."""
     words: Listed[WordChoice] | None = None
     layers: Listed[str] | None = None
     steps: StepChoice | None = None

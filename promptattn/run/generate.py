@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from promptattn.run.load import load, recommended
 from promptattn.run.schedulers import scheduler_settings
 from promptattn.run.steps import step_of_call
 from promptattn.selection import Steps
-from promptattn.weighting import Strength
+from promptattn.weighting import Method, Strength, chosen
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -90,6 +90,7 @@ def generate(
     width: int | None = None,
     num_images_per_prompt: int = 1,
     syntax: str = "a1111",
+    weighting: str | Method = "attention",
     where: str = "auto",
     strength: Strength = None,
     layers: Sequence[str] | str | None = None,
@@ -112,7 +113,7 @@ def generate(
             preset, or else the pipeline's default. Flux reads a negative prompt with a true_cfg_scale above 1 only.
         weight_steps: the steps in which weights act.
         on_step: called with (steps done, steps in all) after each.
-        syntax, where, strength, layers, rows, capture, clip_skip, max_sequence_length: see :func:`attend`.
+        syntax, weighting, where, strength, layers, rows, capture, clip_skip, max_sequence_length: see :func:`attend`.
 
     Raises:
         ConfigError: for numbers that no pipeline can take, before anything is loaded or run.
@@ -132,6 +133,7 @@ def generate(
         prompt,
         negative_prompt,
         syntax=syntax,
+        weighting=weighting,
         where=where,
         strength=strength,
         layers=layers,
@@ -171,8 +173,7 @@ def generate(
         "width": images[0].width,
         "num_images_per_prompt": num_images_per_prompt,
         "syntax": syntax,
-        "where": where,
-        "strength": strength,
+        **_method_written(chosen(weighting, where, strength)),
         "rows": rows,
         "layers": layers if layers is None or isinstance(layers, str) else list(layers),
         "weight_steps": _steps_written(weight_steps),
@@ -197,6 +198,12 @@ def _defaults(pipe: Any) -> dict[str, Any]:
     parameters = inspect.signature(type(pipe).__call__).parameters
     found = {name: parameters[name].default for name in _NUMBERS if name in parameters}
     return {name: value for name, value in found.items() if isinstance(value, int | float)}
+
+
+def _method_written(method: Method) -> dict[str, Any]:
+    """The method's name and its own options: those of the arguments, or of the config's section."""
+    options = {name: value for name, value in asdict(method).items() if name not in ("method", "rule")}
+    return {"weighting": method.name, **options}
 
 
 def _steps_written(steps: Steps) -> Any:

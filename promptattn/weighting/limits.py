@@ -60,7 +60,7 @@ LIMITS = (
         "text encoder",
         2.5,
         "odds of 2.8 in the text encoder left nouns 0.73 of their area on the UNet shapes: more weight was less",
-        "use less weight, or where='auto', which raises no odds there",
+        "use less weight, or where='denoiser', which leaves the text encoder alone",
     ),
 )
 """What is known, from the study in docs/weights.md."""

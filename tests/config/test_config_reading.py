@@ -15,7 +15,16 @@ from promptattn.config import CaptureConfig, RunConfig, WeightingConfig, load_co
 from promptattn.export import FORMATS
 from promptattn.maps import COLORMAPS, RULES
 from promptattn.maps.capture import RELATIONS
-from promptattn.weighting import PLACES
+from promptattn.weighting import (
+    EMBEDDING_METHODS,
+    METHODS,
+    NORMALISATIONS,
+    PLACES,
+    EmbeddingWeighting,
+    Weighting,
+    chosen,
+)
+from promptattn.weighting.embedding import POOLED_METHODS
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -92,10 +101,29 @@ def test_what_is_a_comment_there_is_the_default(written):
 
 def test_sections_have_what_the_api_has():
     assert set(CaptureConfig.model_fields) == {field.name for field in dataclasses.fields(Capture)}
-    assert {"method" if name == "weighting" else name for name in inspect.signature(attend).parameters} >= set(
-        WeightingConfig.model_fields
-    )
+    options = {"method" if name == "weighting" else name for name in inspect.signature(attend).parameters}
+    embedding = {field.name for field in dataclasses.fields(EmbeddingWeighting)}
+    assert options | embedding >= set(WeightingConfig.model_fields) >= embedding
     assert CaptureConfig().capture() == Capture()
+
+
+# Methods.
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_can_be_chosen(name):
+    assert WeightingConfig(method=name).chosen() == chosen(name)
+
+
+def test_a_method_takes_its_options(written):
+    config = load_config(written("weighting: {method: a1111, normalisation: length+mean, restore_mean: false}"))
+    assert config.weighting.chosen() == EmbeddingWeighting("a1111", "length+mean", restore_mean=False)
+    config = load_config(written("weighting: {method: down_weight, pooled: true}"))
+    assert config.weighting.chosen() == EmbeddingWeighting("down_weight", pooled=True)
+    config = load_config(written("weighting: {where: text, strength: 2}"))
+    assert config.weighting.chosen() == Weighting("text", 2.0)
+    config = load_config(written("weighting: {method: negpip, steps: {start: 0.0, stop: 0.4}}"))
+    assert config.weighting.chosen() == Weighting(rule="negpip")
 
 
 # What is meant.
@@ -226,7 +254,8 @@ WRONG = {
     "images: 0": "images must be at least 1, not 0.",
     "size: 64": "size must be a section with the keys height, width, not 64.",
     "size: {height: -8}": "size.height must be at least 1, not -8.",
-    "weighting: 4": "weighting must be a section with the keys method, where, strength, layers, steps, rows, not 4.",
+    "weighting: 4": "weighting must be a section with the keys method, where, strength, normalisation, "
+    "restore_mean, pooled, layers, steps, rows, not 4.",
     "model: [a]": "model must be a section with the keys name, revision, variant, not ['a'].",
     "model: {name: ''}": "model.name must not be empty.",
     "scheduler: {options: {}}": "scheduler lacks its name.",
@@ -237,7 +266,22 @@ WRONG = {
     "weighting: {where: texts}": f"weighting.where must be one of {', '.join(PLACES)}, not 'texts'; did you mean text?",
     "weighting: {strength: loud}": "weighting.strength must be \"exact\" or a positive number, not 'loud'.",
     "weighting: {strength: 0}": 'weighting.strength must be "exact" or a positive number, not 0.',
-    "weighting: {method: embedding}": "weighting.method must be one of attention, not 'embedding'.",
+    "weighting: {method: embedding}": f"weighting.method must be one of {', '.join(METHODS)}, not 'embedding'.",
+    "weighting: {method: p2p}": "not 'p2p'; did you mean prompt-to-prompt?",
+    "weighting: {method: comfi}": "not 'comfi'; did you mean comfy?",
+    "weighting: {method: A1111}": "not 'A1111'; did you mean a1111?",
+    "weighting: {normalisation: len}": "weighting.normalisation must be one of none, mean, length, length+mean",
+    "weighting: {method: a1111, where: denoiser}": "weighting does not go together: where='denoiser': 'a1111' acts on",
+    "weighting: {method: comfy, strength: 4}": "weighting does not go together: strength=4.0: 'comfy' acts on",
+    "weighting: {method: comfy, steps: 4}": "weighting does not go together: steps=[4]: 'comfy' changes the text",
+    "weighting: {method: comfy, rows: all}": "weighting does not go together: rows='all': 'comfy' changes the text",
+    "weighting: {method: compel, layers: mid_block}": "weighting does not go together: layers=['mid_block']: 'compel'",
+    "weighting: {method: comfy, restore_mean: false}": "restore_mean=False: 'comfy' restores no mean",
+    "weighting: {method: a1111, pooled: true}": "pooled=True: 'a1111' leaves the pooled embedding as it is",
+    "weighting: {method: negpip, where: text}": "where='text': negpip acts in the denoiser only",
+    "weighting: {method: prompt-to-prompt, strength: 3}": "strength=3.0: prompt-to-prompt takes every weight as it",
+    "weighting: {pooled: true}": "weighting does not go together: pooled=True is an option of a1111, comfy, compel",
+    "weighting: {restore_mean: false}": "restore_mean=False is an option of a1111, comfy, compel, comfy++, down_weight",
     "weighting: {steps: [0.0, 0.4]}": "weighting.steps must be a list of step numbers such as [0, 5, 10], or a range",
     "weighting: {steps: {start: 3}}": "weighting.steps takes start and stop and nothing else",
     "weighting: {steps: {start: a, stop: b}}": "weighting.steps must have numbers as start and stop",
@@ -367,12 +411,18 @@ configs = section(
     negative_prompt=text,
     clip_skip=st.integers(0, 3),
     max_sequence_length=st.integers(1, 512),
-    weighting=section(
-        where=st.sampled_from(PLACES),
-        strength=st.one_of(st.just("exact"), st.floats(1e-3, 1e3)),
-        layers=layers,
-        steps=steps,
-        rows=st.sampled_from(["image", "all"]),
+    weighting=st.one_of(
+        section(
+            where=st.sampled_from(PLACES),
+            strength=st.one_of(st.just("exact"), st.floats(1e-3, 1e3)),
+            layers=layers,
+            steps=steps,
+            rows=st.sampled_from(["image", "all"]),
+        ),
+        section(method=st.sampled_from(["prompt-to-prompt", "negpip"]), layers=layers, steps=steps),
+        section(method=st.sampled_from(EMBEDDING_METHODS), normalisation=st.sampled_from(NORMALISATIONS)),
+        section(method=st.just("a1111"), restore_mean=st.booleans()),
+        section(method=st.sampled_from(POOLED_METHODS), pooled=st.booleans()),
     ),
     capture=st.one_of(
         st.booleans(),
