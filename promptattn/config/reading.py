@@ -24,7 +24,11 @@ S = TypeVar("S", bound=Section)
 
 
 def load_config(
-    source: str | PathLike[str] | None = None, sets: Iterable[str] = (), options: Iterable[Option] = ()
+    source: str | PathLike[str] | None = None,
+    sets: Iterable[str] = (),
+    options: Iterable[Option] = (),
+    *,
+    found: Iterable[Option] = (),
 ) -> RunConfig:
     """A checked config.
 
@@ -35,12 +39,18 @@ def load_config(
         sets: settings of the form `weighting.strength=4` put over it. The value is read as in the file, prompts and
             folders as they stand.
         options: command-line options put over both.
+        found: settings that something else than the user says, such as an image; they are put over `source` and under
+            `sets`. Here a None is a value: the setting's default.
 
     Raises:
         ConfigError: for a file that cannot be read, and for unknown keys and unfit values: one error that lists all of
             them, each with its file and line or its option, and the nearest valid key.
     """
     data, places = ({}, {}) if source is None else _read(_found(source))
+    for name, path, value in found:
+        place = tuple(path.split("."))
+        _put(data, place, value)
+        places[place] = name
     for text in sets:
         place, value = _setting(text)
         _put(data, place, value)

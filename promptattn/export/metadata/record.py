@@ -23,7 +23,7 @@ VERSION: Final = 1
 LIBRARIES: Final = ("torch", "diffusers", "transformers")
 
 IN_CONFIG: Final[Mapping[str, str]] = {
-    "model": "model.name",
+    "model": "model",
     "dtype": "dtype",
     "scheduler": "scheduler",
     "num_inference_steps": "steps",

@@ -95,6 +95,7 @@ def from_a1111(parameters: Parameters) -> tuple[dict[str, Any], list[Note]]:
     if model := fields.pop("Model", None):
         settings["model"] = model
     notes += _scheduler(settings, fields)
+    notes += _emphasis(settings, fields)
     notes += [Note(code, message, severity) for code, message, severity in reasons(fields, settings)]
     return settings, notes
 
@@ -164,6 +165,23 @@ def _scheduler(settings: dict[str, Any], fields: dict[str, str]) -> Iterator[Not
     yield from (Note("sampler", said) for said in said_of_it)
     if found is not None:
         settings["scheduler"] = found
+
+
+def _emphasis(settings: dict[str, Any], fields: dict[str, str]) -> Iterator[Note]:
+    """Weights act as they did there, if there are any."""
+    if fields.get("Emphasis") in ("Original", "No norm"):
+        settings["restore_mean"] = fields.pop("Emphasis") == "Original"
+    texts = (settings["prompt"], settings["negative_prompt"] or "")
+    if any(bracket in text for text in texts for bracket in "(["):
+        settings["weighting"] = "a1111"
+        yield Note(
+            "weighting",
+            "weights act as in A1111, which scales the text embeddings (--method a1111); --method attention weighs"
+            " attention instead",
+            "info",
+        )
+    else:
+        settings.pop("restore_mean", None)
 
 
 def _distilled(settings: Mapping[str, Any]) -> bool:

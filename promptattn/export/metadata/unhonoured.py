@@ -33,7 +33,7 @@ _WHY: tuple[tuple[str, str, str], ...] = (
         r"Mask |Masked |Inpaint|Init image|Conditional mask|Image CFG scale$|Resize mode$",
         "there is no input image",
     ),
-    ("emphasis", r"Emphasis$", "weights act as A1111's default has it, with the mean restored"),
+    ("emphasis", r"Emphasis$", "weights act as A1111's default has it, and the mean is restored"),
 )
 # What only says who made the image, with what; nothing of it could be done.
 _ABOUT = {
