@@ -1,0 +1,67 @@
+"""What a family of text-to-image pipelines is for the tests: how to build one, and how to call it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+
+PROMPT = "a photo of a red cat and a gray mouse"
+NEGATIVE = "an ugly blurry picture"
+STEPS = 2
+HEIGHT, WIDTH = 32, 48
+
+
+@dataclass(frozen=True)
+class Family:
+    """One family of pipelines.
+
+    Attributes:
+        build: makes a tiny random pipeline, the same one every time.
+        call: keyword arguments of the pipeline's `__call__`, beyond prompt, negative prompt and generator.
+        negative: whether the call takes a negative prompt.
+        requires: a module without which diffusers does not have this pipeline.
+        steps: name of the argument with the number of steps, where there is one.
+    """
+
+    build: Callable[[], Any]
+    call: dict[str, Any] = field(default_factory=dict)
+    negative: bool = True
+    requires: str | None = None
+    steps: str = "num_inference_steps"
+
+    @property
+    def missing(self) -> bool:
+        return self.requires is not None and find_spec(self.requires) is None
+
+    def make(self) -> Any:
+        """A new pipeline, without a progress bar."""
+        pipe = self.build()
+        pipe.set_progress_bar_config(disable=True)
+        return pipe
+
+    def arguments(self, prompt: Any = PROMPT, negative: Any = NEGATIVE, **changed: Any) -> dict[str, Any]:
+        """Keyword arguments of a call. A fresh generator each time, so that two calls give the same image."""
+        arguments = dict(prompt=prompt, generator=torch.Generator().manual_seed(0), output_type="pt")
+        if self.negative:
+            arguments["negative_prompt"] = negative
+        sizes = dict(height=HEIGHT, width=WIDTH)
+        return {
+            name: value
+            for name, value in (arguments | sizes | {self.steps: STEPS} | self.call | changed).items()
+            if value is not ABSENT
+        }
+
+
+class _Absent:
+    """Stands for an argument that a pipeline does not take."""
+
+
+ABSENT = _Absent()
+
+
+def seeded(kind: type, **options: Any) -> Any:
+    """A model with random weights that do not depend on what was built before."""
+    torch.manual_seed(0)
+    return kind(**options).eval()
