@@ -130,8 +130,12 @@ class Reweighing:
 def _exactly(
     weigh: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], base: torch.Tensor, others: Sequence[torch.Tensor]
 ) -> torch.Tensor:
-    """`weigh` in at least float32, the result in the dtype of `base`."""
-    exact = base.to(torch.promote_types(base.dtype, torch.float32))
+    """`weigh` in float64 where the device has it, the result in the dtype of `base`.
+
+    Some formulas divide by small differences: the mean of a T5 window, which A1111 restores, is a hundredth of its
+    numbers, and in float32 1e-5 of it is rounding.
+    """
+    exact = base.to(torch.float32 if base.device.type == "mps" else torch.float64)
     read = torch.stack(list(others)).to(exact) if others else exact.new_empty(0, *exact.shape)
     return weigh(exact, read).to(base)
 

@@ -1,7 +1,7 @@
 """The formulas of the embedding methods, on plain tensors.
 
-Embeddings z are `[window, row, channel]` of one text encoder and one prompt, in float32 or float64; weights w are
-`[window, row]`, 1 on every row that holds no token of the prompt.
+Embeddings z are `[window, row, channel]` of one text encoder and one prompt, weights w `[window, row]` in their dtype,
+1 on every row that holds no token of the prompt. Results have that dtype too.
 """
 
 import math
@@ -41,7 +41,7 @@ def scaled(z: torch.Tensor, w: torch.Tensor, *, restore_mean: bool) -> torch.Ten
 def _restoring(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
     """mean(before) / mean(after) of each window; NaN where one of them cannot be told from 0."""
     means, sizes = [z.mean((-2, -1)) for z in (before, after)], [z.abs().mean((-2, -1)) for z in (before, after)]
-    rounding = torch.finfo(before.dtype).eps
+    rounding = torch.finfo(torch.float32).eps  # the encoder's own, in whatever dtype is computed here
     told = [mean.abs() > rounding * size for mean, size in zip(means, sizes, strict=True)]
     return torch.where(told[0] & told[1], means[0] / means[1], torch.nan)
 
