@@ -22,6 +22,7 @@ _HOMES = {
     "PromptAttnError": "promptattn.errors",
     "PromptAttnWarning": "promptattn.errors",
     "PromptSyntaxError": "promptattn.errors",
+    "Sweep": "promptattn.sweeps",
     "UnsupportedModelError": "promptattn.errors",
     "WeightingError": "promptattn.errors",
     "attend": "promptattn.run",
@@ -29,6 +30,7 @@ _HOMES = {
     "load": "promptattn.run",
     "parse": "promptattn.prompt",
     "plan": "promptattn.prompt",
+    "sweep": "promptattn.sweeps",
     "read_image": "promptattn.export.metadata",
 }
 

@@ -53,10 +53,13 @@ def told(verbose: bool) -> Iterator[None]:
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
     show = warnings.showwarning
+    seen: set[str] = set()
 
     def noted(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
         if issubclass(category, PromptAttnWarning):
-            note("warning", str(message))
+            if str(message) not in seen:  # what holds for every image of a sweep is said once
+                note("warning", str(message))
+            seen.add(str(message))
         elif verbose:
             show(message, category, *rest, **more)
 

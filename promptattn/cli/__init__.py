@@ -4,9 +4,10 @@ import typer
 
 from promptattn.cli.export import export
 from promptattn.cli.generate import generate
+from promptattn.cli.sweep import sweep
 from promptattn.cli.tokens import tokens
 
-__all__ = ["app", "export", "generate", "main", "tokens"]
+__all__ = ["app", "export", "generate", "main", "sweep", "tokens"]
 
 app = typer.Typer(
     help="Weigh the words of a text-to-image prompt inside the attention, and see where each of them went.",
@@ -16,6 +17,7 @@ app = typer.Typer(
 )
 app.command()(generate)
 app.command()(export)
+app.command()(sweep)
 app.command()(tokens)
 
 

@@ -4,11 +4,37 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Config", "Force", "Method", "Model", "Negative", "Prompt", "Sets", "Strength", "Syntax", "Verbose", "Where"]
+__all__ = [
+    "ClipSkip",
+    "Config",
+    "Device",
+    "Dtype",
+    "Force",
+    "Guidance",
+    "Height",
+    "Json",
+    "Method",
+    "Model",
+    "ModelOfConfig",
+    "Negative",
+    "Prompt",
+    "Seed",
+    "Sets",
+    "Steps",
+    "Strength",
+    "Syntax",
+    "Verbose",
+    "Where",
+    "Width",
+]
 
 Prompt = Annotated[str, typer.Argument(help='The prompt; `(word:1.4)` weighs a word, e.g. "a (red:1.4) cat".')]
 Negative = Annotated[str | None, typer.Option("--negative", "-n", help="What to stay away from, weighted likewise.")]
 Model = Annotated[str, typer.Option("--model", "-m", help="A preset (shapes, sdxl ...), a folder, or a hub id.")]
+ModelOfConfig = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="A preset (shapes, sdxl ...), a folder, or a hub id.  [default: shapes]"),
+]
 Config = Annotated[str | None, typer.Option("--config", "-c", help="A YAML file of settings, or a preset's name.")]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", "-s", help="Any setting of the config, e.g. `weighting.layers=mid_block`.")
@@ -22,5 +48,16 @@ Method = Annotated[
 ]
 Where = Annotated[str | None, typer.Option(help="Where weights act: auto, denoiser, text or both.  [default: auto]")]
 Strength = Annotated[str | None, typer.Option(help='Exponent on weights, or "exact" for plain odds.  [default: 6]')]
+Seed = Annotated[int | None, typer.Option(help="Seed of the first image; the next ones count up.  [default: 0]")]
+Steps = Annotated[int | None, typer.Option(help="Denoising steps.  [default: the model's]")]
+Guidance = Annotated[float | None, typer.Option(help="Guidance scale.  [default: the model's]")]
+Height = Annotated[int | None, typer.Option(help="Height in pixels.  [default: the model's]")]
+Width = Annotated[int | None, typer.Option(help="Width in pixels.  [default: the model's]")]
+ClipSkip = Annotated[int | None, typer.Option(help="Leave out so many last layers of the text encoder.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.  [default: auto]")]
+Dtype = Annotated[
+    str | None, typer.Option(help="auto, float32, bfloat16 or float16.  [default: the preset's, or auto]")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output folder.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the libraries' own messages and full errors.")]
