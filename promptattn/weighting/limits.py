@@ -39,7 +39,7 @@ class Limit:
 
 SOURCE = "docs/weights.md"
 
-# All measured on the UNet that ships as `shapes`, 32 scenes a cell; methods that nobody has measured are not limited.
+# Measured on the pipelines that ship, 32 scenes a cell; methods that nobody has measured are not limited.
 LIMITS = (
     Limit(
         "a1111",
@@ -51,9 +51,9 @@ LIMITS = (
     Limit(
         "attention",
         "denoiser",
-        CEILING,
-        "plain odds beyond 12 made objects smaller again, and at 40 broke the first images, on the UNet shapes",
-        "use less weight, or leave strength out: then odds end at 12",
+        12.0,
+        "plain odds of 20 made nouns smaller again on the UNet shapes, and broke the first images of shapes-dit",
+        f"use less weight, or leave strength out: then odds end at {CEILING:g}",
     ),
     Limit(
         "attention",
@@ -73,7 +73,6 @@ def overweight(method: Method, prompts: Iterable[Prompt]) -> str | None:
         (size / limit.largest, word, weight, limit)
         for word, weight in {(span.text.strip(), span.weight) for prompt in prompts for span in prompt.spans}
         for limit in limits
-        # The ceiling itself is reached by rounding.
         if word and (size := limit.size(method, weight)) > limit.largest * (1 + 1e-9)
     ]
     if not beyond:

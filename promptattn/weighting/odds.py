@@ -26,9 +26,9 @@ PLACES: tuple[Place, ...] = ("auto", "text", "denoiser", "both")
 # know it, does on the UNet.
 DEFAULT_STRENGTH = 6.0
 
-CEILING = 12.0
+CEILING = 5.0
 """No weight multiplies odds by more than this, unless strength is "exact". Beyond it more weight acts backwards on the
-shapes UNet: a noun's object shrinks and loses its outline, and images begin to break (docs/weights.md)."""
+shapes pipelines: more and more objects lose their outline, and from 20 on the first images break (docs/weights.md)."""
 
 # Below this weight the text encoder takes part under where="auto". In the denoiser alone, weights from 0 to 0.5 all do
 # the same on the shapes UNet: half of a colour stays, as other words have taken it up in the text encoder. Fading the
@@ -43,10 +43,10 @@ _LARGEST_ODDS = 1e30
 class Weighting:
     """How prompt weights act in attention.
 
-    By the rule `odds` a weight w multiplies the word's odds by |w| ** strength, its rise bent so that it ends at 12
+    By the rule `odds` a weight w multiplies the word's odds by |w| ** strength, its rise bent so that it ends at 5
     (`CEILING`):
 
-        odds = exp(L tanh(strength ln|w| / L)) with L = ln 12 for |w| > 1,    |w| ** strength for |w| <= 1
+        odds = exp(L tanh(strength ln|w| / L)) with L = ln 5 for |w| > 1,    |w| ** strength for |w| <= 1
 
     and the sign goes to the word's value. At w = 1 the two are one smooth curve, and more weight is always more odds.
 
