@@ -11,6 +11,10 @@ from promptattn.shapes.study.report import build, markdown
 from promptattn.shapes.study.response import is_backwards, response
 from promptattn.shapes.study.store import Key, Store
 from promptattn.shapes.study.table import Table
+from promptattn.weighting import Weighting
+
+ODDS_OF_2 = Weighting("denoiser").in_denoiser(2.0)
+"""What the default strength makes of a weight of 2; tests/weighting work it out by hand."""
 
 
 def test_ratio_of_sums_pairs_what_is_there():
@@ -88,7 +92,7 @@ def test_response_of_a_scene():
         ("power", -2.0, Effect(denoiser=-64.0)),
         ("power", 0.0, Effect(denoiser=0.0)),
         ("both", 0.5, Effect(0.5**6, 0.5**6)),
-        ("auto", 1.2, Effect(denoiser=2.7964)),
+        ("auto", 1.2, Effect(denoiser=2.5901)),
         ("auto", 0.0, Effect(0.0, 0.0)),
         ("a1111", 1.2, Effect(embedding=1.2, rule="a1111")),
         ("odds", 12.0, Effect(denoiser=12.0)),
@@ -188,7 +192,7 @@ def test_the_report(tmp_path):
     # The made-up odds spare the other object and break nothing, so the only losses are of pixel change.
     assert all("pixel change" in loss for loss in found["losses"])
     text = markdown(found)
-    assert "| 2 | 1.23 | 1.23 | 1.28 |" in text
+    assert "| 2 | 1.16 | 1.16 | 1.28 |" in text
     assert "| 3 | 0 % | 0 % | 100 % |" in text
     assert "nan" not in text
 
