@@ -84,7 +84,11 @@ def recommended(pipe: Any) -> Mapping[str, Any]:
 
 
 def load_tokenizers(name_or_path: str | os.PathLike[str], *, revision: str | None = None) -> Any:
-    """A pipeline's tokenizers without its weights; all that :func:`promptattn.prompt.plan` needs."""
+    """A pipeline's tokenizers without its weights; all that :func:`promptattn.prompt.plan` needs.
+
+    Like the pipeline it has `config`, which names the classes of its parts; encoders that it was saved without are
+    None.
+    """
     import diffusers
     from transformers import AutoTokenizer
 
@@ -96,7 +100,8 @@ def load_tokenizers(name_or_path: str | os.PathLike[str], *, revision: str | Non
     try:
         index = _index(source)
         kind = getattr(diffusers, str(index.get("_class_name")), None)
-        present = [part for part, value in index.items() if isinstance(value, list) and value[:1] != [None]]
+        parts_of = {part: value[:1] != [None] for part, value in index.items() if isinstance(value, list)}
+        present = [part for part, there in parts_of.items() if there]
         parts = {each: AutoTokenizer.from_pretrained(source / each) for each in present if each.startswith("tokenizer")}
     except Exception as error:
         raise UnsupportedModelError(f"the tokenizers of {name} cannot be loaded: {first_line(error)}.") from error
@@ -104,7 +109,8 @@ def load_tokenizers(name_or_path: str | os.PathLike[str], *, revision: str | Non
     denoiser = {"transformer": "not loaded" if "transformer" in present else None}
     call = {"__call__": kind.__call__} if kind else {}
     like = type(getattr(kind, "__name__", "Tokenizers"), (SimpleNamespace,), call)
-    return like(**parts, **denoiser)
+    absent = {part: None for part, there in parts_of.items() if not there and part.startswith("text_encoder")}
+    return like(**parts, **denoiser, **absent, config={**index, "_name_or_path": name})
 
 
 def _source(name: str) -> str:
