@@ -156,6 +156,8 @@ def _scales(settings: Mapping[str, Any], fields: dict[str, str]) -> dict[str, fl
 def _scheduler(settings: dict[str, Any], fields: dict[str, str]) -> Iterator[Note]:
     name, schedule = fields.pop("Sampler", None), fields.pop("Schedule type", None)
     if name is None:
+        if schedule is not None:
+            yield Note("sampler", f"Schedule type: {schedule!r:.60} is left out: the text names no sampler")
         return
     if "true_cfg_scale" in settings or "Shift" in fields:
         said = f"Sampler: {name!r:.60} was used for flow matching, where the model's own scheduler is taken"
