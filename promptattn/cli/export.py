@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from promptattn.cli.options import Force, Verbose
+from promptattn.cli.options import Force, Metadata, Verbose
 from promptattn.cli.running import run
 from promptattn.console import out, told
 from promptattn.errors import ConfigError
@@ -44,6 +44,7 @@ def export(
     images: Annotated[
         list[Path] | None, typer.Option("--image", help="Picture to lay the maps over.  [default: the saved one]")
     ] = None,
+    metadata: Metadata = None,
     sets: Annotated[
         list[str] | None, typer.Option("--set", "-s", help="Any setting, where SOURCE is a config.")
     ] = None,
@@ -66,6 +67,7 @@ def export(
             ("--formats", "formats", formats or None),
             ("--alpha", "alpha", alpha),
             ("--colormap", "colormap", colormap),
+            ("--no-metadata", "metadata", metadata),
         ]
         if Path(source).suffix in (".yaml", ".yml"):
             if images:

@@ -12,6 +12,7 @@ from promptattn.cli.options import (
     Force,
     Guidance,
     Height,
+    Metadata,
     Method,
     ModelOfConfig,
     Negative,
@@ -24,7 +25,7 @@ from promptattn.cli.options import (
     Where,
     Width,
 )
-from promptattn.cli.running import run
+from promptattn.cli.running import made_again, run
 from promptattn.cli.settings import settings
 from promptattn.console import told
 
@@ -37,6 +38,10 @@ def generate(
         typer.Argument(help='The prompt; `(word:1.4)` weighs a word, e.g. "a (red:1.4) cat". [default: the config\'s]'),
     ] = None,
     negative: Negative = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--from", help="An image of promptattn or A1111 to make again, with other options if any."),
+    ] = None,
     config: Config = None,
     sets: Sets = None,
     model: ModelOfConfig = None,
@@ -58,6 +63,7 @@ def generate(
     maps: Annotated[
         bool | None, typer.Option("--maps/--no-maps", help="Record and save the maps of every word.  [default: maps]")
     ] = None,
+    metadata: Metadata = None,
     device: Device = None,
     dtype: Dtype = None,
     verbose: Verbose = False,
@@ -66,7 +72,8 @@ def generate(
 
     **Example:** `promptattn generate "un gato (rojo:1.4) persigue a un ratón gris" --seed 7 --out out`
 
-    Settings come from the model's preset, then `--config`, then `--set`, then the other options.
+    Settings come from the model's preset, then `--config`, then the image of `--from`, then `--set`, then the other
+    options.
     """
     options = settings(
         prompt=prompt,
@@ -88,11 +95,15 @@ def generate(
         device=device,
         dtype=dtype,
         capture=False if maps is False else None,
+        metadata=metadata,
     )
     with told(verbose):
         from promptattn.config import CaptureConfig, load_config
 
-        wanted = load_config(config, sets or (), options)
+        if source is None:
+            wanted = load_config(config, sets or (), options)
+        else:
+            wanted = made_again(source, config, sets or (), options)
         if maps and wanted.capture is None:
             wanted = wanted.model_copy(update={"capture": CaptureConfig()})
         run(wanted)

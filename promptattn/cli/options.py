@@ -13,6 +13,7 @@ __all__ = [
     "Guidance",
     "Height",
     "Json",
+    "Metadata",
     "Method",
     "Model",
     "ModelOfConfig",
@@ -59,5 +60,9 @@ Dtype = Annotated[
     str | None, typer.Option(help="auto, float32, bfloat16 or float16.  [default: the preset's, or auto]")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
+Metadata = Annotated[
+    bool | None,
+    typer.Option("--metadata/--no-metadata", help="Whether images hold their settings.  [default: metadata]"),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output folder.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the libraries' own messages and full errors.")]

@@ -5,13 +5,16 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from promptattn.console import out, progress
+from promptattn.console import note, out, progress
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from promptattn.config import RunConfig
+    from promptattn.config.reading import Option
     from promptattn.run.from_config import Finished
 
-__all__ = ["run"]
+__all__ = ["made_again", "run"]
 
 
 def run(config: "RunConfig") -> None:
@@ -22,6 +25,16 @@ def run(config: "RunConfig") -> None:
         finished = run_config(config, on_stage=bar.stage, on_step=bar.step)
     for one in finished:
         _summary(one)
+
+
+def made_again(image: str, config: str | None, sets: "Sequence[str]", options: "Sequence[Option]") -> "RunConfig":
+    """The config that makes an image again; says what it cannot do as the image says."""
+    from promptattn.run.from_image import config_from_image
+
+    wanted, notes = config_from_image(image, config, sets, options)
+    for each in notes:
+        note(each.severity, str(each))
+    return wanted
 
 
 def _summary(finished: "Finished") -> None:

@@ -28,6 +28,7 @@ _PATHS = {
     "device": ("--device", "device"),
     "dtype": ("--dtype", "dtype"),
     "capture": ("--no-maps", "capture"),
+    "metadata": ("--no-metadata", "export.metadata"),
 }
 
 

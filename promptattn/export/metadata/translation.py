@@ -160,8 +160,8 @@ def _scheduler(settings: dict[str, Any], fields: dict[str, str]) -> Iterator[Not
             yield Note("sampler", f"Schedule type: {schedule!r:.60} is left out: the text names no sampler")
         return
     if "true_cfg_scale" in settings or "Shift" in fields:
-        said = f"Sampler: {name!r:.60} was used for flow matching, where the model's own scheduler is taken"
-        yield Note("sampler", said, "info")
+        said = f"Sampler: {name!r:.60}" + (f", Schedule type: {schedule!r:.60}" if schedule is not None else "")
+        yield Note("sampler", f"{said}: flow matching, for which the model's own scheduler is used", "info")
         return
     found, said_of_it = scheduler_for(name, schedule)
     yield from (Note("sampler", said) for said in said_of_it)
