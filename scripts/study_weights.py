@@ -79,7 +79,7 @@ def work(
             painter, cases, run["strip"], list(dict.fromkeys((cell.arm, cell.target) for cell in cells)), folder
         )
         return
-    made = session.run(cells, run["limit"], lambda line: typer.echo(line))
+    made = session.run(cells, run["limit"])
     typer.echo(f"{made} new results in {folder}")
 
 

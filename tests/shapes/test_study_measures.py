@@ -196,6 +196,20 @@ def test_weighted_prompts_of_a_scene():
             assert case.text[slice(*vars(case.own["colour"]).values())] == own.colour
 
 
+def test_words_in_company():
+    for case in scene_cases(8):
+        every = case.prompt("all", 0.5)
+        assert every.replace("(", "").replace(":0.5)", "") == case.text
+        own = sorted(case.own.values(), key=lambda mark: mark.start)
+        left = [word for word in every.split() if not word.endswith(":0.5)")]
+        assert left == [case.text[mark.start : mark.end] for mark in own]
+        assert 9 <= len(case.company) <= 12
+        mark = case.other["colour"]
+        colour = case.text[mark.start : mark.end]
+        assert case.prompt("one", 0.5) == f"{case.text[: mark.start]}({colour}:0.5){case.text[mark.end :]}"
+        assert mark in case.company
+
+
 def test_prompts_from_a_file():
     cases = prompt_cases(["# mine", "", "a cat, a {red} cat next to a {blue dog}", "un {gato}"], seeds=2)
     assert [case.text for case in cases] == ["a cat, a red cat next to a blue dog"] * 2 + ["un gato"] * 2

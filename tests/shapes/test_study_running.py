@@ -38,6 +38,10 @@ class Painter:
         return [Painted(render(case.scene)[0], {}) for case in cases]
 
 
+def silent(cell, new):
+    pass
+
+
 def session(folder, painter, cases, **options):
     store = Store(folder, {"model": "drawn"})
     return Session(folder, store, painter, cases, **{"batch": 4, "maps": False, **options}), store
@@ -47,7 +51,7 @@ def test_nothing_is_painted_twice(tmp_path):
     cases, cells = scene_cases(3), grid(("denoiser", "auto", "a1111"), ("noun", "colour"))
     painter = Painter()
     first, store = session(tmp_path, painter, cases, batch=2)
-    made = first.run(cells, progress=str)
+    made = first.run(cells, progress=silent)
     assert made == len(store)
     # `auto` is `denoiser` but at 0, and weight 1 is the same image in all arms, for both targets.
     effects = {(cell.effect, cell.target) for cell in cells}
@@ -56,19 +60,19 @@ def test_nothing_is_painted_twice(tmp_path):
     assert len(painted) == len(set(painted)) == 3 * (len(effects) - 2 + 1)
 
     again = Painter()
-    assert session(tmp_path, again, cases)[0].run(cells, progress=str) == 0
+    assert session(tmp_path, again, cases)[0].run(cells, progress=silent) == 0
     assert again.calls == []
 
 
 def test_a_stopped_run_goes_on(tmp_path):
     cases, cells = scene_cases(6), grid(("auto",), ("noun",))
-    assert session(tmp_path, Painter(), cases)[0].run(cells, limit=8, progress=str) == 8
+    assert session(tmp_path, Painter(), cases)[0].run(cells, limit=8, progress=silent) == 8
     lines = (tmp_path / "results.jsonl").read_bytes()
     (tmp_path / "results.jsonl").write_bytes(lines[:-20])  # killed while writing
     painter = Painter()
     rest, store = session(tmp_path, painter, cases)
     assert len(store) == 7
-    assert rest.run(cells, progress=str) == 60 - 7
+    assert rest.run(cells, progress=silent) == 60 - 7
     assert len(Store(tmp_path)) == 60
     assert not any(cell.effect == UNTOUCHED for cell, _ in painter.calls)  # the first images were kept
 
@@ -77,7 +81,7 @@ def test_two_processes_share_a_folder(tmp_path):
     cases = scene_cases(4)
     halves = [session(tmp_path, Painter(), cases[:2]), session(tmp_path, Painter(), cases[2:])]
     for half, _ in halves:
-        half.run([Cell("auto", 2.0, "noun")], progress=str)
+        half.run([Cell("auto", 2.0, "noun")], progress=silent)
     assert len(Store(tmp_path)) == 4
 
 
@@ -87,6 +91,40 @@ def test_results_of_other_settings_are_not_mixed(tmp_path):
         Store(tmp_path, {"steps": 20, "weights": "b"})
     with pytest.raises(ConfigError, match="no results"):
         Store(tmp_path / "elsewhere")
+
+
+def test_results_from_before_rules_were_named_are_read(tmp_path):
+    Store(tmp_path, {"steps": 20})
+    lines = [
+        {"effect": [2.0, 1.0, 1.0], "target": "noun", "case": 0, "measures": {"own": 1}},
+        {"effect": [1.0, 1.0, 2.0], "target": "noun", "case": 0, "measures": {"own": 2}},
+        {"effect": [1.0, 1.0, 1.0], "target": "noun", "case": 0, "measures": {"own": 3}},
+        {"effect": [1.0, 1.0, 2.0, "comfy"], "target": "noun", "case": 0, "measures": {"own": 4}},
+    ]
+    (tmp_path / "results.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    store = Store(tmp_path)
+    effects = (Effect(2.0), Cell("a1111", 2.0, "noun").effect, UNTOUCHED, Cell("comfy", 2.0, "noun").effect)
+    assert [store[Key(effect, "noun", 0)]["own"] for effect in effects] == [1, 2, 3, 4]
+
+
+def test_another_folder_s_results_are_taken_over(tmp_path):
+    cases = scene_cases(4)
+    first, _ = session(tmp_path / "a", Painter(), cases)
+    first.run([Cell("auto", 0.5, "noun"), Cell("a1111", 2.0, "noun")], progress=silent)
+    painter = Painter()
+    second, store = session(tmp_path / "b", painter, cases[:3])
+    cells = [Cell("attention", 0.5, "noun"), Cell("comfy", 2.0, "noun")]
+    assert second.adopt(tmp_path / "a", cells) == 3
+    assert second.adopt(tmp_path / "a", cells) == 0
+    assert len(store) == 3
+    assert second.run(cells, progress=silent) == 3
+    assert painter.calls == [(cells[1], [0, 1, 2])]  # the images without weights came along
+    with pytest.raises(ConfigError, match="no results"):
+        second.adopt(tmp_path / "nowhere", cells)
+    assert not (tmp_path / "nowhere").exists()
+    Store(tmp_path / "other", {"model": "another"})
+    with pytest.raises(ConfigError, match="another"):
+        second.adopt(tmp_path / "other", cells)
 
 
 def test_what_is_not_finite_is_not_written(tmp_path):

@@ -12,7 +12,14 @@ from promptattn.shapes.study.cells import UNTOUCHED, Cell
 from promptattn.shapes.study.painter import Painted, Painter
 from promptattn.shapes.study.store import Key, Store
 
-__all__ = ["Session"]
+__all__ = ["Progress", "Session", "say"]
+
+Progress = Callable[[Cell, int], None]
+"""Is told of a cell, and how many new results it has."""
+
+
+def say(cell: Cell, new: int) -> None:
+    print(f"{cell.arm} {cell.weight:g} {cell.target}: {new} new", flush=True)
 
 
 class Session:
@@ -34,7 +41,7 @@ class Session:
         self._batch = batch
         self._maps = maps
 
-    def run(self, cells: Sequence[Cell], limit: int | None = None, progress: Callable[[str], None] = print) -> int:
+    def run(self, cells: Sequence[Cell], limit: int | None = None, progress: Progress = say) -> int:
         """Fill the cells in order; stop after `limit` new results. Returns how many were made."""
         made = 0
         for cell in cells:
@@ -48,7 +55,7 @@ class Session:
                     self._store.append(Key(cell.effect, cell.target, case.index), self._measure(case, painted, base))
             made += len(missing)
             if missing:
-                progress(f"{cell.arm} {cell.weight:g} {cell.target}: {len(missing)} new")
+                progress(cell, len(missing))
         return made
 
     def missing(self, cell: Cell) -> list[Case]:

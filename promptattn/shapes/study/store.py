@@ -11,7 +11,7 @@ from typing import Any
 from promptattn.errors import ConfigError
 from promptattn.shapes.study.cells import Effect
 
-__all__ = ["Key", "Store"]
+__all__ = ["Key", "Store", "write_whole"]
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,17 @@ def _cut_off(handle: int) -> bool:
     return size > 0 and os.pread(handle, 1, size - 1) != b"\n"
 
 
+def write_whole(path: Path, content: Mapping[str, Any]) -> None:
+    """JSON that another process reads whole or not at all."""
+    partial = path.with_suffix(f".{os.getpid()}.part")
+    partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
 def _agree(known: Path, settings: dict[str, Any]) -> None:
     if not known.is_file():
         known.parent.mkdir(parents=True, exist_ok=True)
-        known.write_text(json.dumps(settings, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_whole(known, settings)
         return
     before = json.loads(known.read_text(encoding="utf-8"))
     for name in sorted({*before, *settings}):

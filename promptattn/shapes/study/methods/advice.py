@@ -1,6 +1,7 @@
 """Which method for what: sentences that follow from the numbers."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
 
 from promptattn.shapes.study.methods.cells import LADDER
 from promptattn.shapes.study.methods.contests import Contest
@@ -80,7 +81,8 @@ def _tools(cells: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Sequence[f
         if not painted:
             continue
         ladder = [f"{weight:g}" for weight in LADDER if weight > 1]
-        moved = max(abs(weights[w]["own"][0] - 1) for weights in painted for w in weights if "own" in weights[w])
+        areas = [weights[w]["own"][0] for weights in painted for w in weights if "own" in weights[w]]
+        moved = max((abs(area - 1) for area in areas if isfinite(area)), default=0.0)
         breaking = [
             w for w in ladder if any(weights[w]["broken"][0] > MOST_BROKEN for weights in painted if w in weights)
         ]

@@ -60,9 +60,14 @@ def _style(method: str) -> dict[str, Any]:
     return {"color": COLOURS.get(method, "#444444"), "linewidth": 2.2 if method == OURS else 1.3}
 
 
+def _known(values: Mapping[str, Any], measure: str) -> bool:
+    """Whether it was measured: where nothing was there at weight 1, a ratio to it is None."""
+    return measure in values and all(isinstance(each, int | float) for each in values[measure])
+
+
 def _over_weights(axis: Any, method: str, weights: Mapping[str, Any], measure: str) -> None:
     """Weights stand at equal distances."""
-    there = [weight for weight in weights if measure in weights[weight]]
+    there = [weight for weight in weights if _known(weights[weight], measure)]
     places = [list(weights).index(weight) for weight in there]
     if not there:
         return
@@ -76,10 +81,13 @@ def _front(axis: Any, method: str, weights: Mapping[str, Any]) -> None:
     """The paths away from weight 1, with the side effect's interval at each weight."""
     for direction in DIRECTIONS:
         path = [weights[key] for key in (f"{weight:g}" for weight in direction.weights) if key in weights]
-        path = [each for each in path if "own" in each and "change" in each]
+        path = [each for each in path if _known(each, "own") and _known(each, "change")]
         if not path:
             continue
         strength = [each["own"][0] for each in path]
         side, low, high = zip(*(each["change"] for each in path), strict=True)
-        error = [[m - a for m, a in zip(side, low, strict=True)], [b - m for m, b in zip(side, high, strict=True)]]
-        axis.errorbar(strength, side, yerror=error, marker="o", markersize=2.5, elinewidth=0.5, **_style(method))
+        error = [
+            [max(m - a, 0) for m, a in zip(side, low, strict=True)],
+            [max(b - m, 0) for m, b in zip(side, high, strict=True)],
+        ]
+        axis.errorbar(strength, side, yerr=error, marker="o", markersize=2.5, elinewidth=0.5, **_style(method))
