@@ -96,7 +96,8 @@ def export_saved(source: str | PathLike[str], export: ExportConfig, *, images: l
     with atomic_folder(export.folder, force=export.force, marker=_MARKERS) as partial:
         for name, (maps, pictures) in saved.items():
             (partial / name).mkdir(exist_ok=True)
-            _write_maps(maps, pictures, partial / name, export)
+            # A picture from elsewhere was not made with the settings of these maps.
+            _write_maps(maps, pictures, partial / name, export, metadata=export.metadata and images is None)
         if (source / CONFIG_FILE).is_file():
             shutil.copyfile(source / CONFIG_FILE, partial / CONFIG_FILE)
     return Path(export.folder)
@@ -176,12 +177,14 @@ def _filled_in(config: RunConfig, pipe: Any, made: Generation) -> RunConfig:
 
 def _write(made: Generation, folder: Path, export: ExportConfig) -> None:
     if made.maps is None:
-        made.write(folder)
+        made.write(folder, metadata=export.metadata)
     else:
-        _write_maps(made.maps, made.images, folder, export)
+        _write_maps(made.maps, made.images, folder, export, metadata=export.metadata)
 
 
-def _write_maps(maps: HeatMaps, images: list[Image.Image] | None, folder: Path, export: ExportConfig) -> None:
+def _write_maps(
+    maps: HeatMaps, images: list[Image.Image] | None, folder: Path, export: ExportConfig, *, metadata: bool
+) -> None:
     chosen = select(maps, words=export.words, layers=export.layers, steps=export.steps)
     write(
         chosen if export.combine is None else chosen.combine(export.combine),  # type: ignore[arg-type]
@@ -190,6 +193,7 @@ def _write_maps(maps: HeatMaps, images: list[Image.Image] | None, folder: Path, 
         alpha=export.alpha,
         colormap=export.colormap,
         formats=export.formats,
+        metadata=metadata,
     )
 
 

@@ -53,8 +53,10 @@ class Generation:
     seed: int
     settings: dict[str, Any]
 
-    def save(self, folder: str | PathLike[str], *, force: bool = False) -> Path:
+    def save(self, folder: str | PathLike[str], *, force: bool = False, metadata: bool = True) -> Path:
         """Write images, maps and viewer to a folder, whole or not at all; see :func:`promptattn.export.save`.
+
+        With `metadata` each image holds how it was made; see :func:`promptattn.export.write_image`.
 
         Raises:
             ExportError: if the folder exists (and is not to be replaced with `force`) or cannot be written.
@@ -62,19 +64,33 @@ class Generation:
         from promptattn.export import atomic_folder
 
         with atomic_folder(folder, force=force, marker=MARKERS) as partial:
-            self.write(partial)
+            self.write(partial, metadata=metadata)
         return Path(folder)
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path, *, metadata: bool = True) -> None:
         """What `save` writes, into a folder that exists."""
         from promptattn.export import write
 
         if self.maps is not None:
-            write(self.maps, folder, image=self.images)
+            write(self.maps, folder, image=self.images, metadata=metadata)
             return
-        for index, image in enumerate(self.images):
-            image.save(folder / ("image.png" if len(self.images) == 1 else f"image_{index}.png"))
+        for index in range(len(self.images)):
+            name = "image.png" if len(self.images) == 1 else f"image_{index}.png"
+            self.save_image(folder / name, index, metadata=metadata)
         (folder / SETTINGS).write_text(json.dumps(self.settings, ensure_ascii=False, indent=2), encoding="utf-8")
+
+    def save_image(self, path: str | PathLike[str], index: int = 0, *, metadata: bool = True, **options: Any) -> Path:
+        """Save one image as PNG, JPEG or WebP, with how it was made; see :func:`promptattn.export.write_image`.
+
+        `options` are those of Pillow's `save`, such as `quality`.
+
+        Raises:
+            ExportError: for other kinds of files with `metadata`, and for settings that are too long for a JPEG.
+        """
+        from promptattn.export import write_image
+
+        write_image(self.images[index], path, self.settings if metadata else None, index, **options)
+        return Path(path)
 
 
 def generate(
