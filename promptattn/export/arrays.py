@@ -85,6 +85,7 @@ def _describe_prompt(prompt: PromptInfo) -> dict[str, Any]:
         "cut": list(prompt.cut),
         "encoder": prompt.encoder,
         "others": [asdict(reading) for reading in prompt.others],
+        "versions": [list(version) for version in prompt.versions],
     }
 
 
@@ -200,6 +201,7 @@ def _build_prompt(prompt: dict[str, Any]) -> PromptInfo:
         cut=first.cut,
         encoder=first.encoder,
         others=tuple(others),
+        versions=tuple(tuple(version) for version in prompt.get("versions", ())),
     )
 
 

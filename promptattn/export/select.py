@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from promptattn.errors import CaptureError
 from promptattn.maps import HeatMaps, LayerMaps, PromptInfo
-from promptattn.prompt import find
 from promptattn.selection import Steps, check_steps, in_steps, match_layers
 
 __all__ = ["select"]
@@ -117,7 +116,7 @@ def _columns(prompts: Sequence[PromptInfo], words: Sequence[str | tuple[str, int
         found = False
         for prompt, wanted in zip(prompts, chosen, strict=True):
             try:
-                indices = [each.index for each in find(prompt.words, phrase, occurrence)]
+                indices = [each.index for each in prompt.find(phrase, occurrence)]
             except CaptureError as error:
                 missing = missing or error
                 continue

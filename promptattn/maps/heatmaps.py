@@ -16,7 +16,7 @@ from promptattn.errors import CaptureError, ConfigError, PromptAttnWarning
 from promptattn.maps.combination import RULES, Rule, layer_shares
 from promptattn.maps.heatmap import HeatMap
 from promptattn.maps.records import ColumnInfo, ColumnKind, LayerMaps, PatchMaps, PromptInfo, TextAttention
-from promptattn.prompt import Token, Word, find
+from promptattn.prompt import Token, Word
 
 __all__ = ["HeatMaps", "State"]
 
@@ -39,6 +39,10 @@ class HeatMaps:
 
     A batch of several images has several answers to `maps["cat"]`, so that raises until one is chosen with `image(i)`;
     `maps.images` lists them all.
+
+    Of a prompt that was not one text at every step, `maps["cat"]` is a word of any of its texts, and `maps["red cat"]`
+    a phrase of any. A mean over all recorded steps is what it says there too: a word has no mass in the steps in which
+    it was not in force, so that the columns of a place still sum to 1. `step` shows single steps.
     """
 
     prompts: tuple[PromptInfo, ...]
@@ -330,7 +334,7 @@ class HeatMaps:
     def _words_of(self, key: Any) -> tuple[Word, ...]:
         phrase, occurrence = key if isinstance(key, tuple) and len(key) == 2 else (key, 0)
         if isinstance(phrase, str) and isinstance(occurrence, int):
-            return find(self.words, phrase, occurrence)
+            return self.prompt.find(phrase, occurrence)
         if hasattr(phrase, "tokens") and phrase in self.words:
             return (phrase,)
         raise CaptureError(

@@ -1,6 +1,6 @@
 """Accumulators on the device: running sums of attention columns, one small buffer per layer."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,26 +13,34 @@ from promptattn.places import Grid, Places
 __all__ = ["Recorder", "Watched"]
 
 
+Source = int
+"""What a sum is of: one of the predictions that a step is composed of, or one text whose own rows are watched."""
+
+
 @dataclass
 class _Sum:
-    """A running sum float32 `[image, (head,) query, column]` and the number of denoiser calls in it."""
+    """A running sum float32 `[image, (head,) query, column]` and the number of denoiser calls in it.
+
+    `shares` float32 `[image]` is how much it counts for each image; None is 1 for all.
+    """
 
     total: torch.Tensor
+    shares: torch.Tensor | None = None
     calls: int = 0
-
-    def mean(self) -> torch.Tensor:
-        return self.total / self.calls
 
 
 @dataclass
 class _Layer:
-    """The sums of one layer by step number; without `per_step` a single one, under :data:`_ALL`."""
+    """The sums of one layer by step number and source; without `per_step` the step is :data:`_ALL`."""
 
     grid: Grid
-    sums: dict[int, _Sum] = field(default_factory=dict)
+    sums: dict[tuple[int, Source], _Sum] = field(default_factory=dict)
 
 
 _ALL = -1
+
+Arrange = Callable[[Source, torch.Tensor], torch.Tensor]
+"""From a source and its sum to one whose queries and columns mean the same for every source."""
 
 
 class Recorder:
@@ -89,13 +97,15 @@ class Recorder:
                 reduce="mean" if self.per_head is None else "none",
                 batch_rows=rows,
                 query_rows=selection.queries,
-                into=self._buffer(name, found.grid, step, (rows.stop - rows.start, *selection.shape), watched.device),
+                into=self._buffer(
+                    name, found.grid, step, relation, watched, (rows.stop - rows.start, *selection.shape)
+                ),
             )
 
         return columns
 
     def _buffer(
-        self, name: str, grid: Grid, step: int, shape: tuple[int, int, int], device: torch.device
+        self, name: str, grid: Grid, step: int, relation: Relation, watched: "Watched", shape: tuple[int, int, int]
     ) -> torch.Tensor:
         """The buffer that the core adds to in place during this call of this layer.
 
@@ -103,34 +113,55 @@ class Recorder:
         """
         sums = self.layers.setdefault(name, _Layer(grid)).sums
         # With per_step the whole is the sum of the steps, so each call is written once, into its own step.
-        key = step if self.per_step else _ALL
+        key = step if self.per_step else _ALL, watched.text if relation in _OF_TEXT else watched.part
         if key not in sums:
             images, *rest = shape
             whole = shape if self.per_head is None else (images, self._kept_heads(name), *rest)
-            sums[key] = _Sum(torch.zeros(whole, dtype=torch.float32, device=device))
+            sums[key] = _Sum(torch.zeros(whole, dtype=torch.float32, device=watched.device), watched.shares)
         sums[key].calls += 1
         return sums[key].total
 
-    def mean(self, name: str) -> torch.Tensor:
-        """Mean over the recorded denoiser calls and heads, float32 `[image, query, column]`."""
-        return _over_heads(self._mean(name))
+    def mean(self, name: str, arrange: Arrange | None = None) -> torch.Tensor:
+        """Mean over the recorded denoiser calls and heads, float32 `[image, query, column]`.
+
+        Calls of several sources count by their shares; `arrange` is needed where their queries differ.
+        """
+        return _over_heads(_mean(self.layers[name].sums.items(), arrange))
 
     def heads_of(self, name: str) -> torch.Tensor | None:
         """Mean over the recorded denoiser calls, float32 `[image, head, query, column]`; None unless `per_head`."""
-        return None if self.per_head is None else self._mean(name)
+        return None if self.per_head is None else _mean(self.layers[name].sums.items(), None)
 
-    def steps(self, name: str) -> dict[int, torch.Tensor]:
+    def steps(self, name: str, arrange: Arrange | None = None) -> dict[int, torch.Tensor]:
         """Mean of every recorded step over heads, by step number; empty unless `per_step`."""
-        sums = sorted(self.layers[name].sums.items())
-        return {step: _over_heads(part.mean()) for step, part in sums if step != _ALL}
-
-    def _mean(self, name: str) -> torch.Tensor:
-        parts = self.layers[name].sums.values()
-        return torch.stack([part.total for part in parts]).sum(0) / sum(part.calls for part in parts)
+        sums = self.layers[name].sums.items()
+        numbers = sorted({step for (step, _), _ in sums if step != _ALL})
+        return {
+            number: _over_heads(_mean([(key, part) for key, part in sums if key[0] == number], arrange))
+            for number in numbers
+        }
 
     def _kept_heads(self, name: str) -> int:
         assert self.per_head is not None
         return self.per_head[name] if self.heads is None else len(self.heads)
+
+
+def _mean(sums: Iterable[tuple[tuple[int, Source], _Sum]], arrange: Arrange | None) -> torch.Tensor:
+    total: torch.Tensor | None = None
+    calls: torch.Tensor | int = 0
+    for (_, source), part in sums:
+        mass = part.total if arrange is None else arrange(source, part.total)
+        if part.shares is not None:
+            mass = mass * _along(part.shares, mass)
+        total = mass if total is None else total + mass
+        calls = calls + (part.calls if part.shares is None else part.calls * part.shares)
+    assert total is not None
+    return total / (calls if isinstance(calls, int) else _along(calls, total))
+
+
+def _along(images: torch.Tensor, mass: torch.Tensor) -> torch.Tensor:
+    """A number for each image `[image]`, to meet `[image, ...]`."""
+    return images.to(mass.device).view(-1, *[1] * (mass.ndim - 1))
 
 
 def _over_heads(mass: torch.Tensor) -> torch.Tensor:
@@ -148,6 +179,9 @@ class Watched:
         key_rows: int64 `[key row]`: the rows of the text that have a column in any of the images.
         text_rows: int64 `[query]`: the rows of the text whose own attention is watched.
         patches: places of the image as (row, column) shares of its height and width.
+        part: which of the predictions that the step is composed of this is; each is summed up apart.
+        text: which text this is, for relations whose queries are its own rows.
+        shares: float32 `[image]`, how much this prediction counts for each image; None is 1 for all.
     """
 
     groups: torch.Tensor
@@ -155,6 +189,9 @@ class Watched:
     key_rows: torch.Tensor
     text_rows: torch.Tensor
     patches: Sequence[tuple[float, float]] = ()
+    part: Source = 0
+    text: Source = 0
+    shares: torch.Tensor | None = None
 
     @property
     def device(self) -> torch.device:
@@ -201,6 +238,9 @@ _SELECT: dict[Relation, Callable[[Watched, Places], _Selection]] = {
     "text->image": _text_to_image,
     "text->text": _text_to_text,
 }
+
+
+_OF_TEXT: tuple[Relation, ...] = ("text->image", "text->text")
 
 
 def _text(places: Places) -> slice:

@@ -4,7 +4,7 @@ All masses are probabilities after weighting, float32 in [0, 1], means over head
 otherwise. Images of a batch stand first, and columns (what is attended to) last.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptattn.errors import CaptureError
-from promptattn.prompt import Token, Word
+from promptattn.prompt import Token, Word, find
 
 __all__ = ["ColumnInfo", "ColumnKind", "LayerMaps", "PatchMaps", "PromptInfo", "Reading", "TextAttention"]
 
@@ -64,15 +64,47 @@ class PromptInfo:
     """The name of that text encoder."""
     others: tuple[Reading, ...] = ()
     """Further encoders whose tokens the denoiser sees in rows of their own; a word's map is the sum of its copies."""
+    versions: tuple[tuple[int, ...], ...] = ()
+    """Of a prompt that was not one text at every step: for each text that it was the indices of its words, in order.
+
+    `words` are those of all of them then, by their place in `text`, which is the prompt as the user wrote it."""
 
     @property
     def readings(self) -> tuple[Reading, ...]:
         """How each encoder reads the prompt, the first one first."""
         return (Reading(self.encoder, self.tokens, self.words, self.cut), *self.others)
 
+    def find(self, phrase: str, occurrence: int = 0) -> tuple[Word, ...]:
+        """The words of an occurrence (from 0) of a word or phrase, in any text that the prompt was.
+
+        Raises `CaptureError` where there is none; the message lists the words there are.
+        """
+        if not self.versions:
+            return find(self.words, phrase, occurrence)
+        places: dict[tuple[int, ...], tuple[Word, ...]] = {}
+        for version in self.versions:
+            for words in _occurrences([self.words[index] for index in version], phrase):
+                places.setdefault(tuple(word.index for word in words), words)
+        if 0 <= occurrence < len(places):
+            return places[sorted(places)[occurrence]]
+        if not places:
+            return find(self.words, phrase)  # says what there is
+        raise CaptureError(
+            f"{phrase!r} stands {len(places)} times in this prompt; occurrences count from 0, so {occurrence} is none"
+            " of them"
+        )
+
     def copies(self, word: int) -> list[tuple[str, int]]:
         """Every token of the word of this index, as (encoder, token): those of all encoders that read it."""
         return [(reading.encoder, token) for reading in self.readings for token in reading.words[word].tokens]
+
+
+def _occurrences(words: Sequence[Word], phrase: str) -> Iterator[tuple[Word, ...]]:
+    for occurrence in range(len(words)):
+        try:
+            yield find(words, phrase, occurrence)
+        except CaptureError:
+            return
 
 
 @dataclass(frozen=True, eq=False)

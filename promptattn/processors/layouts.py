@@ -30,6 +30,8 @@ class Layout:
             the finest first.
         kind: from a layer's module to its kind.
         text: name of the forward argument that holds the text embeddings, `[batch, token, channel]`.
+        pooled: where the pooled embeddings `[batch, channel]` are among the arguments: the name of one, and for an
+            argument that is a dict the key in it.
         sample: name of the forward argument that holds the latents.
         timestep: name of the forward argument that holds the timestep.
         text_first: whether the text's rows stand before the image's in joint attention.
@@ -43,6 +45,7 @@ class Layout:
     grids: Callable[[Grid, Any], list[Grid]]
     kind: Callable[[torch.nn.Module], LayerKind]
     text: str = "encoder_hidden_states"
+    pooled: tuple[str, ...] = ("pooled_projections",)
     sample: str = "hidden_states"
     timestep: str = "timestep"
     text_first: bool = True
@@ -67,6 +70,44 @@ class Layout:
             image_rows=int(sample.shape[1]) if sample.ndim == 3 else None,
             worsened=self.worsened is not None and bound.get(self.worsened) is not None,
         )
+
+    def reworded(
+        self,
+        denoiser: torch.nn.Module,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        text: torch.Tensor,
+        pooled: torch.Tensor | None,
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of a forward call with other text, wherever they stood; what was given is left as it was.
+
+        text: `[batch, token, channel]`; in cross-attention the number of tokens may be another.
+        pooled: `[batch, channel]`, or None for models that take none.
+        """
+        names = list(inspect.signature(denoiser.forward).parameters)
+        positional, named = list(args), dict(kwargs)
+
+        def put(name: str, change: Callable[[Any], Any]) -> None:
+            if name in named:
+                named[name] = change(named[name])
+            else:
+                at = names.index(name)
+                positional[at] = change(positional[at])
+
+        def of_same_length(given: torch.Tensor) -> torch.Tensor:
+            if given.shape[1] != text.shape[1] and named.get("encoder_attention_mask") is not None:
+                raise UnsupportedModelError(
+                    f"the text changes from {given.shape[1]} to {text.shape[1]} rows at this step, and"
+                    " encoder_attention_mask is for the first length; leave the mask out, or make what is scheduled"
+                    " about as long as what it replaces."
+                )
+            return text.to(given)
+
+        put(self.text, of_same_length)
+        if pooled is not None:
+            name, *keys = self.pooled
+            put(name, lambda given: {**given, keys[0]: pooled.to(given[keys[0]])} if keys else pooled.to(given))
+        return tuple(positional), named
 
     def call(
         self,
@@ -222,7 +263,14 @@ def _sd3_kind(layer: torch.nn.Module) -> LayerKind:
 
 
 LAYOUTS: dict[str, Layout] = {
-    "UNet2DConditionModel": Layout(_size_of_sample, _halvings, _unet_kind, sample="sample", repeats_text=True),
+    "UNet2DConditionModel": Layout(
+        _size_of_sample,
+        _halvings,
+        _unet_kind,
+        pooled=("added_cond_kwargs", "text_embeds"),
+        sample="sample",
+        repeats_text=True,
+    ),
     "SD3Transformer2DModel": Layout(_size_of_latents, _patches, _sd3_kind, text_first=False, worsened="skip_layers"),
     "FluxTransformer2DModel": Layout(_size_of_positions, _packed, lambda layer: "joint"),
 }

@@ -14,13 +14,13 @@ from promptattn.errors import CaptureError, ConfigError, PromptAttnWarning, Unsu
 from promptattn.maps import HeatMaps
 from promptattn.maps.capture import Capture
 from promptattn.processors.layouts import Layout, layout_of
-from promptattn.processors.rows import Kind
-from promptattn.processors.segments import Segment
-from promptattn.prompt import EncoderPlan, Prompt, TokenPlan, parse, plan
+from promptattn.prompt import Prompt, Span, TokenPlan, parse
+from promptattn.prompt.timeline import all_spans
 from promptattn.run.collect import collect
-from promptattn.run.columns import TextColumns, check_words, text_columns, text_weights
 from promptattn.run.denoiser import DenoiserWatch, Rows, Target
-from promptattn.run.encoding import Encoded, encode, zeros_like
+from promptattn.run.encoding import Encoded
+from promptattn.run.script import Script
+from promptattn.run.wordings import Wordings
 from promptattn.selection import Steps, check_steps
 from promptattn.weighting import Method, Strength, check_reach, chosen, overweight
 
@@ -114,7 +114,7 @@ class AttentionRun:
 
     Attributes:
         inputs: keyword arguments for the pipeline's own `__call__`; there from entry on.
-        plans: for each prompt the :class:`promptattn.prompt.TokenPlan`: tokens, words, weights, chunks.
+        prompts, negative_prompts: as they were given, parsed; None for a negative prompt that was not.
     """
 
     def __init__(
@@ -139,42 +139,45 @@ class AttentionRun:
         self._steps = steps
         self._capture = capture
         self._rows: Rows = rows
-        self._clip_skip = clip_skip
-        self._text_length = max_sequence_length
         self._images_per_prompt = num_images_per_prompt
         self._watch: DenoiserWatch | None = None
         self._maps: tuple[int, HeatMaps] | None = None
-        self._texts: tuple[Encoded, Encoded | None] | None = None
-        self._columns: TextColumns | None = None
         self._inputs: dict[str, Any] = {}
-        self.plans: tuple[TokenPlan, ...] = tuple(
-            plan(pipe, prompt, negative, max_sequence_length=max_sequence_length)
-            for prompt, negative in zip(prompts, negatives, strict=True)
-        )
-        check_words(self.plans, capture)
+        self.prompts: tuple[Prompt, ...] = tuple(prompts)
+        self.negative_prompts: tuple[Prompt | None, ...] = tuple(negatives)
         self._without_negative = all(negative is None for negative in negatives)
-        # Rows of one batch are equally long, so every prompt, negative or not, gets the chunks of the longest.
-        self._chunks = max(len(encoder.chunks) for each in self.plans for encoder in (*each.encoders, *each.negative))
+        wordings = Wordings(
+            pipe,
+            weighting=weighting,
+            clip_skip=clip_skip,
+            max_sequence_length=max_sequence_length,
+            record=capture is not None and "text->text" in capture.relations,
+            without_negative=self._without_negative,
+            takes_negative=self._takes_negative(),
+        )
+        self._script = Script(pipe, prompts, negatives, wordings, capture=capture, report=_report)
+        self._check_composed()
+
+    @property
+    def plans(self) -> tuple[TokenPlan, ...]:
+        """For each prompt its tokens, words, weights and chunks. See `attend` for scheduled prompts."""
+        return self._script.plans
 
     def __enter__(self) -> Self:
         if self._watch is not None:
             raise ConfigError("this run is already entered; make a second one with attend() for a nested use.")
-        self._report()
-        positive, negative = self._encode()
-        columns = text_columns(self.plans, positive.segments, self._chunks, self._capture)
-        self._texts, self._columns = (positive, negative), columns
-        self._inputs = self._pipeline_inputs(positive, negative)
+        self._report_weights()
+        carrier = self._script.carrier
+        if not self._script.is_scheduled:
+            self._script.timeline(1)  # refuses what cannot be encoded or recorded before anything is touched
+        self._inputs = self._pipeline_inputs(carrier.positive, carrier.negative)
         target = Target(
-            positive=positive.embeds,
-            negative=None if negative is None else negative.embeds,
+            script=self._script,
             given_negative=self._inputs.get("negative_prompt_embeds"),
-            odds=self._odds(positive.segments),
-            groups=columns.groups,
-            columns=columns.count,
-            text_rows=columns.text_rows,
             images_per_prompt=self._images_per_prompt,
             rows=self._rows,
             rule=getattr(self._weighting, "key_rule", "odds"),
+            weighted=any(self._weighting.in_denoiser(span.weight) != 1.0 for span in self._spans()),
         )
         self._watch = DenoiserWatch(
             self._pipe,
@@ -209,8 +212,8 @@ class AttentionRun:
         Raises:
             CaptureError: when nothing was recorded; says why.
         """
-        watch, texts, columns = self._watch, self._texts, self._columns
-        if watch is None or texts is None or columns is None:
+        watch = self._watch
+        if watch is None:
             raise CaptureError("there are no maps yet: enter the run with attend(...) as run, and call the pipeline.")
         if self._capture is None:
             raise CaptureError("there are no maps: this run was made with capture=False.")
@@ -222,33 +225,46 @@ class AttentionRun:
                 " steps to capture reached?"
             )
         if self._maps is None or self._maps[0] != watch.recognised:
-            maps = collect(watch, texts[0], self.plans, columns, self._pipe, self._meta())
-            self._maps = watch.recognised, maps
+            self._maps = watch.recognised, collect(watch, self._pipe, self._meta())
         return self._maps[1]
 
     # Steps of entering.
 
-    def _report(self) -> None:
-        """Say what the user should know of the prompts before waiting for an image."""
-        for each in self.plans:
-            for diagnostic in each.diagnostics:
-                warnings.warn(str(diagnostic), PromptAttnWarning, stacklevel=3)
-        texts = [text for each in self.plans for text in (each.prompt, each.negative_prompt) if text is not None]
-        if too_much := overweight(self._weighting, texts):
+    def _spans(self) -> list[Span]:
+        """Every span of the prompts and negative prompts, whenever it is in force."""
+        return [
+            span
+            for prompt in (*self.prompts, *self.negative_prompts)
+            if prompt is not None
+            for span in all_spans(prompt)
+        ]
+
+    def _report_weights(self) -> None:
+        if too_much := overweight(self._weighting, [Prompt(tuple(self._spans()))]):
             warnings.warn(too_much, PromptAttnWarning, stacklevel=3)
 
-    def _encode(self) -> tuple[Encoded, Encoded | None]:
-        positive = [tuple(encoder.padded(self._chunks) for encoder in each.encoders) for each in self.plans]
-        negative = [tuple(encoder.padded(self._chunks) for encoder in each.negative) for each in self.plans]
-        record = self._capture is not None and "text->text" in self._capture.relations
-        options: dict[str, Any] = dict(weighting=self._weighting, max_sequence_length=self._text_length)
-        encoded = encode(self._pipe, positive, clip_skip=self._clip_skip, record=record, **options)
-        if not self._takes_negative():
-            return encoded, None
-        if self._without_negative and self._pipe.config.get("force_zeros_for_empty_prompt", False):
-            return encoded, zeros_like(encoded)
-        # The stock pipelines leave clip_skip out of the negative prompt.
-        return encoded, encode(self._pipe, negative, **options)
+    def _check_composed(self) -> None:
+        """Say what AND means where the model is never asked for the prediction of a negative prompt.
+
+        Raises:
+            ConfigError: when the weights of the parts have no mean.
+        """
+        if not self._script.is_composed or self._takes_negative():
+            return
+        name = type(self._pipe).__name__
+        for prompt in self.prompts:
+            if sum(part.weight for part in prompt.parts) <= 0:
+                raise ConfigError(
+                    f"{name} is not guided by a negative prompt here, so parts joined by AND are averaged by their"
+                    f" weights, and those of {prompt.render()!r} do not add up to more than 0; give a negative_prompt"
+                    " and a true_cfg_scale above 1, or other weights."
+                )
+        warnings.warn(
+            f"{name} is not guided by a negative prompt here, so the predictions of the parts joined by AND are"
+            " averaged by their weights; give a negative_prompt and a true_cfg_scale above 1 to add them up.",
+            PromptAttnWarning,
+            stacklevel=4,
+        )
 
     def _takes_negative(self) -> bool:
         """Whether the pipeline is to be given a negative prompt, the empty one if there is none.
@@ -276,32 +292,19 @@ class AttentionRun:
             return {**inputs, "num_images_per_prompt": self._images_per_prompt}
         return {name: embeds.repeat_interleave(self._images_per_prompt, dim=0) for name, embeds in inputs.items()}
 
-    def _odds(self, segments: Sequence[Segment]) -> dict[Kind, torch.Tensor]:
-        """What each text key of each prompt is weighted by in the denoiser: float32 `[prompt, token]` per kind."""
-        kinds: dict[Kind, list[Sequence[EncoderPlan]]] = {
-            "positive": [each.encoders for each in self.plans],
-            "negative": [each.negative for each in self.plans],
-        }
-        return {
-            kind: torch.tensor(
-                [
-                    [self._weighting.in_denoiser(weight) for weight in text_weights(encoders, segments, self._chunks)]
-                    for encoders in prompts
-                ],
-                dtype=torch.float32,
-            )
-            for kind, prompts in kinds.items()
-        }
-
     def _meta(self) -> Mapping[str, Any]:
         return {
-            "weighted_prompts": [each.prompt.render() for each in self.plans],
+            "weighted_prompts": [each.render() for each in self.prompts],
             "weighting": self._weighting.name,
             **asdict(self._weighting),
             "pipeline": type(self._pipe).__name__,
             "versions": {name: version(name) for name in ("promptattn", "torch", "diffusers", "transformers")},
             "model": str(self._pipe.config.get("_name_or_path") or ""),
         }
+
+
+def _report(finding: str) -> None:
+    warnings.warn(finding, PromptAttnWarning, stacklevel=2)
 
 
 def _listed(prompt: PromptLike | Sequence[PromptLike]) -> Iterable[PromptLike]:

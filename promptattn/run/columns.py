@@ -1,156 +1,189 @@
-"""From token plans to the columns of the maps: which row of whose text is summed into which column."""
+"""From wordings to the columns of the maps: which row of whose text is summed into which column."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, cast
 
 import torch
 
 from promptattn.errors import CaptureError, UnsupportedModelError
-from promptattn.maps import ColumnInfo
+from promptattn.maps import ColumnInfo, PromptInfo
 from promptattn.maps.capture import Capture
 from promptattn.processors.segments import Segment
-from promptattn.prompt import EncoderPlan, TokenPlan, find
-from promptattn.prompt.chunks import Slot
+from promptattn.prompt import EncoderPlan, Prompt, TokenPlan
+from promptattn.run.slots import reader_of, slots_of
+from promptattn.run.vocabulary import Version, Vocabulary, vocabulary
+from promptattn.run.wordings import Wording
 
 if TYPE_CHECKING:
     from promptattn.maps.records import ColumnKind
 
-__all__ = ["TextColumns", "check_words", "text_columns", "text_weights"]
+__all__ = ["TextColumns", "check_words", "text_columns"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TextColumns:
-    """What becomes of every row of the text embeddings.
+    """What becomes of every row of the text embeddings, in every wording of a run.
 
     Attributes:
-        groups: int64 `[prompt, row]`: the column of each row of the text, -1 for none.
-        infos: for each prompt what its columns are. A kept token has one of its own; all start markers of an encoder
-            share one, all its end markers one, and all its padding one, unless `capture.words` chooses words.
-        text_rows: int64 `[query]`: the rows that hold a kept token in any of the prompts.
+        prompts: for each prompt its words and what its columns are. A kept token of any wording has a column of its
+            own; all start markers of an encoder share one, all its end markers one, and all its padding one, unless
+            `Capture.words` chooses words.
+        said: of each wording, for each strand and prompt, its vocabulary and the number of its version there.
+        groups: of each wording, int64 `[strand, prompt, row]`: the column of each row of the text, -1 for none.
+        missing: the words to capture that no wording has.
     """
 
-    groups: torch.Tensor
-    infos: list[tuple[ColumnInfo, ...]]
-    text_rows: torch.Tensor
+    prompts: tuple[PromptInfo, ...]
+    said: Mapping[Wording, "_Said"]
+    groups: Mapping[Wording, torch.Tensor]
+    missing: tuple[str, ...]
 
     @property
     def count(self) -> int:
         """The number of columns, of the prompt that has most."""
-        return max(len(each) for each in self.infos)
+        return max(len(prompt.columns) for prompt in self.prompts)
+
+    @cached_property
+    def _is_token(self) -> list[torch.Tensor]:
+        """For each prompt and column whether it is a token's; the last entry stands for no column."""
+        return [torch.tensor([info.kind == "token" for info in each.columns] + [False]) for each in self.prompts]
+
+    def text_rows(self, wording: Wording, strand: int) -> torch.Tensor:
+        """int64 `[query]`: the rows of a wording that hold a kept token in any of the prompts."""
+        groups = self.groups[wording][strand]
+        kept = [is_token[row] for is_token, row in zip(self._is_token, groups, strict=True)]
+        return torch.stack(kept).any(dim=0).nonzero().flatten()
+
+    def token_rows(self, wording: Wording, strand: int, prompt: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Which of `text_rows` hold a token of this prompt, and the column of each."""
+        groups = self.groups[wording][strand, prompt, self.text_rows(wording, strand)]
+        rows = self._is_token[prompt][groups].nonzero().flatten()
+        return rows, groups[rows]
 
 
-def text_columns(
-    plans: Sequence[TokenPlan], segments: Sequence[Segment], chunks: int, capture: Capture | None
-) -> TextColumns:
-    """The columns of every prompt, whose encoders' text lies in the rows that `segments` tells.
+_Wanted = set[tuple[str, int]] | None  # tokens of encoders; None is all
+_Said = tuple[tuple[tuple[Vocabulary, int], ...], ...]
+
+
+def text_columns(prompts: Sequence[Prompt], wordings: Sequence[Wording], capture: Capture | None) -> TextColumns:
+    """The columns of these prompts, which are said in these wordings.
 
     Raises:
-        CaptureError: when a word of `capture.words` is in none of the prompts, or is cut off in all of them.
         UnsupportedModelError: when encoders that share rows cut a prompt into different tokens.
     """
-    for each in plans:
-        _agree(each, segments)
-    chosen = _chosen([_encoders(each, segments) for each in plans], capture)
-    every = capture is None or capture.words is None
-    groups, infos = [], []
-    for each, wanted in zip(plans, chosen, strict=True):
-        found: list[ColumnInfo] = []
-        for segment in segments:
-            found += _infos(each, segment, wanted, specials=every)
-        place: dict[tuple[str, str, int | None], int] = {
-            (info.encoder, info.kind, info.token): index for index, info in enumerate(found)
-        }
-        rows = [(segment, slot) for segment in segments for slot in _slots(each.encoders, segment, chunks)]
-        groups.append([place.get((_name(segment), slot.kind, slot.token), -1) for segment, slot in rows])
-        infos.append(tuple(found))
-    tokens = [
-        row
-        for row, columns in enumerate(zip(*groups, strict=True))
-        if any(column >= 0 and infos[prompt][column].kind == "token" for prompt, column in enumerate(columns))
+    segments = wordings[0].positive.segments
+    for plan in {id(plan): plan for each in wordings for strand in each.strands for plan in strand.plans}.values():
+        _agree(plan, segments)
+    said = _said(prompts, wordings, [reader_of(segment) for segment in segments if segment.encoders])
+    infos = [_info(words) for words, _ in said[wordings[0]][0]]
+    chosen, missing = _chosen(infos, capture)
+    encoders = wordings[0].strands[0].plans[0].encoders
+    infos = [
+        replace(info, columns=tuple(each for segment in segments for each in _columns(info, segment, encoders, wanted)))
+        for info, wanted in zip(infos, chosen, strict=True)
     ]
-    return TextColumns(torch.tensor(groups, dtype=torch.int64), infos, torch.tensor(tokens, dtype=torch.int64))
-
-
-def check_words(plans: Sequence[TokenPlan], capture: Capture | None) -> None:
-    """Refuse words to capture that no prompt has; raises `CaptureError`."""
-    _chosen([each.encoders for each in plans], capture)
-
-
-def text_weights(encoders: Sequence[EncoderPlan], segments: Sequence[Segment], chunks: int) -> list[float]:
-    """The prompt weight of every row of the text embeddings; 1 on all rows that hold no token."""
-    weights: list[float] = []
-    for segment in segments:
-        plan, rows = _plan(encoders, segment), len(_slots(encoders, segment, chunks))
-        weights += [1.0] * rows if plan is None else plan.padded(chunks).weights
-    return weights
-
-
-def _name(segment: Segment) -> str:
-    return segment.encoders[0] if segment.encoders else ""
-
-
-def _plan(encoders: Sequence[EncoderPlan], segment: Segment) -> EncoderPlan | None:
-    """The plan that tells what a segment's rows hold: its first encoder's."""
-    return next((encoder for encoder in encoders if encoder.name == _name(segment)), None)
-
-
-def _encoders(plan: TokenPlan, segments: Sequence[Segment]) -> list[EncoderPlan]:
-    return [encoder for segment in segments if (encoder := _plan(plan.encoders, segment)) is not None]
-
-
-def _slots(encoders: Sequence[EncoderPlan], segment: Segment, chunks: int) -> Sequence[Slot]:
-    rows = segment.stop - segment.start
-    plan = _plan(encoders, segment)
-    slots = [Slot("padding")] * rows if plan is None else plan.padded(chunks).slots
-    if len(slots) != rows:
-        raise UnsupportedModelError(
-            f"{_name(segment)} was planned for {len(slots)} rows of text, but the pipeline has {rows} of it, so no row"
-            " is known to be one word."
-        )
-    return slots
-
-
-def _infos(plan: TokenPlan, segment: Segment, wanted: set[tuple[str, int]], *, specials: bool) -> list[ColumnInfo]:
-    encoder, name = _plan(plan.encoders, segment), _name(segment)
-    if encoder is None:
-        return [ColumnInfo("padding", "<zeros>")] if specials else []
-    tokens = [
-        ColumnInfo("token", token.text, token.index, token.chunk, name, token.word)
-        for token in encoder.tokens
-        if (name, token.index) in wanted
+    place: list[dict[tuple[str, str, int | None], int]] = [
+        {(column.encoder, column.kind, column.token): index for index, column in enumerate(info.columns)}
+        for info in infos
     ]
-    if not specials:
-        return tokens
-    kinds = {slot.kind for slot in encoder.empty_chunk.slots}
-    marks = {kind: ColumnInfo(cast("ColumnKind", kind), f"<{kind}>", encoder=name) for kind in kinds | {"padding"}}
-    ends = [marks[kind] for kind in ("end", "padding") if kind in marks]
-    return [*([marks["start"]] if "start" in marks else []), *tokens, *ends]
+    groups = {wording: _groups(wording, said[wording], place) for wording in wordings}
+    return TextColumns(tuple(infos), said, groups, missing)
 
 
-def _chosen(prompts: Sequence[Sequence[EncoderPlan]], capture: Capture | None) -> list[set[tuple[str, int]]]:
-    """For each prompt (encoder, token) of all that have a column. A chosen word need not be in every prompt."""
+def check_words(prompts: Sequence[Prompt], said: Sequence[Sequence[Version]], capture: Capture | None) -> None:
+    """Refuse words to capture that no version of any prompt has; raises `CaptureError`."""
     if capture is None or capture.words is None:
-        return [{(each.name, token.index) for each in encoders for token in each.tokens} for encoders in prompts]
-    chosen: list[set[tuple[str, int]]] = [set() for _ in prompts]
+        return
+    names = [plan.name for plan in said[0][0]]
+    infos = [_info(vocabulary(prompt, each, names)) for prompt, each in zip(prompts, said, strict=True)]
+    for phrase in _chosen(infos, capture)[1]:
+        raise CaptureError(f"Capture(words=...): {phrase}")
+
+
+def _said(prompts: Sequence[Prompt], wordings: Sequence[Wording], names: Sequence[str]) -> dict[Wording, _Said]:
+    """The vocabulary of each prompt, and which of its versions stands where."""
+    versions: list[dict[int, Version]] = [{} for _ in prompts]  # by identity: equal texts may stand at two places
+    for strand in (strand for wording in wordings for strand in wording.strands):
+        for known, plan in zip(versions, strand.plans, strict=True):
+            known.setdefault(id(plan.encoders), plan.encoders)
+    words = [vocabulary(prompt, list(known.values()), names) for prompt, known in zip(prompts, versions, strict=True)]
+    numbers = [{version: number for number, version in enumerate(known)} for known in versions]
+
+    def of(plans: Sequence[TokenPlan]) -> tuple[tuple[Vocabulary, int], ...]:
+        return tuple((words[at], numbers[at][id(plan.encoders)]) for at, plan in enumerate(plans))
+
+    return {wording: tuple(of(strand.plans) for strand in wording.strands) for wording in wordings}
+
+
+def _info(words: Vocabulary) -> PromptInfo:
+    first, *others = words.readings
+    versions = words.versions if len(words.versions) > 1 else ()
+    return PromptInfo(
+        words.text, first.tokens, first.words, (), first.cut, first.encoder, tuple(others), versions=versions
+    )
+
+
+def _columns(
+    info: PromptInfo, segment: Segment, encoders: Sequence[EncoderPlan], wanted: _Wanted
+) -> Iterator[ColumnInfo]:
+    """The columns of one encoder's rows: start, tokens, end and padding; of `wanted` tokens only, if given."""
+    name = reader_of(segment)
+    reading = next((each for each in info.readings if each.encoder == name), None)
+    if reading is None:
+        if wanted is None:
+            yield ColumnInfo("padding", "<zeros>")
+        return
+    empty = next(encoder for encoder in encoders if encoder.name == name).empty_chunk
+    kinds = {slot.kind for slot in empty.slots} | {"padding"} if wanted is None else set[str]()
+    marks = {kind: ColumnInfo(cast("ColumnKind", kind), f"<{kind}>", encoder=name) for kind in kinds}
+    yield from (marks[kind] for kind in ("start",) if kind in marks)
+    for token in reading.tokens:
+        if wanted is None or (name, token.index) in wanted:
+            yield ColumnInfo("token", token.text, token.index, token.chunk, name, token.word)
+    yield from (marks[kind] for kind in ("end", "padding") if kind in marks)
+
+
+def _groups(wording: Wording, said: _Said, place: Sequence[Mapping[tuple[str, str, int | None], int]]) -> torch.Tensor:
+    def columns(prompt: int, plan: TokenPlan, words: Vocabulary, version: int) -> Iterator[int]:
+        for segment in wording.positive.segments:
+            name = reader_of(segment)
+            for slot in slots_of(plan.encoders, segment, wording.chunks):
+                token = None if slot.token is None else words.token(version, name, slot.token)
+                yield place[prompt].get((name, slot.kind, token), -1)
+
+    return torch.tensor(
+        [
+            [list(columns(at, plan, *spoken[at])) for at, plan in enumerate(strand.plans)]
+            for strand, spoken in zip(wording.strands, said, strict=True)
+        ],
+        dtype=torch.int64,
+    )
+
+
+def _chosen(infos: Sequence[PromptInfo], capture: Capture | None) -> tuple[list[_Wanted], tuple[str, ...]]:
+    """For each prompt the tokens to capture, and for words that have none in any prompt the reason."""
+    if capture is None or capture.words is None:
+        return [None] * len(infos), ()
+    chosen: list[set[tuple[str, int]]] = [set() for _ in infos]
+    missing: list[str] = []
     for word in capture.words:
         phrase, occurrence = (word, 0) if isinstance(word, str) else word
-        missing: CaptureError | None = None
-        tokens = 0
-        for encoders, wanted in zip(prompts, chosen, strict=True):
-            for encoder in encoders:
-                try:
-                    words = find(encoder.words, phrase, occurrence)
-                except CaptureError as error:
-                    missing = missing or error
-                    continue
-                found = {(encoder.name, token) for each in words for token in each.tokens}
-                wanted |= found
-                tokens += len(found)
-        if not tokens:
-            raise missing or CaptureError(f"Capture(words=...): {phrase!r} is cut off before it reaches the model.")
-    return chosen
+        reason, found = "", False
+        for info, wanted in zip(infos, chosen, strict=True):
+            try:
+                words = info.find(phrase, occurrence)
+            except CaptureError as error:
+                reason = reason or str(error)
+                continue
+            copies = {copy for each in words for copy in info.copies(each.index)}
+            wanted |= copies
+            found |= bool(copies)
+        if not found:
+            missing.append(reason or f"{phrase!r} is cut off before it reaches the model.")
+    return list(chosen), tuple(missing)
 
 
 def _agree(each: TokenPlan, segments: Sequence[Segment]) -> None:

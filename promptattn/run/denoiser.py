@@ -1,21 +1,30 @@
-"""Watching a pipeline's denoiser: before each call it tells every layer's site what to weigh and what to record."""
+"""Watching a pipeline's denoiser: before each call it tells every layer's site what to weigh and what to record.
+
+Where the prompt of a step is another than the one that the pipeline was given, the call gets that step's text instead;
+where it is several prompts joined by AND, the denoiser is called again for each and the predictions become one.
+"""
 
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
 
-from promptattn.core import SAFE_FLOOR, KeyWeights, Rule
-from promptattn.errors import CaptureError, ConfigError, PromptAttnWarning
-from promptattn.maps.capture import RELATIONS, Capture, Relation
-from promptattn.maps.recorder import Recorder, Watched
+from promptattn.core import KeyWeights, Rule
+from promptattn.errors import PromptAttnWarning
+from promptattn.maps.capture import Capture, Relation
+from promptattn.maps.recorder import Recorder
 from promptattn.processors.install import Installation, attention_layers
 from promptattn.processors.layouts import DenoiserCall, LayerKind, Layout
-from promptattn.processors.rows import Block, Kind, recognise
+from promptattn.processors.rows import Block, recognise
 from promptattn.processors.rules import check_rule
+from promptattn.run.batch import Batch, Told
+from promptattn.run.composing import composed, prediction, with_prediction
+from promptattn.run.idle import Acted, why_idle
+from promptattn.run.relations import check_heads, readers, relations
+from promptattn.run.script import Moment, Script, Timeline
 from promptattn.run.steps import StepCounter, StepFollower
 from promptattn.selection import Steps, in_steps, match_layers
 
@@ -23,63 +32,36 @@ __all__ = ["DenoiserWatch", "Rows", "Target"]
 
 Rows = Literal["image", "all"]
 
-# Odds of a word that has next to no attention can be so large that they outgrow what the correction of the full
-# kernel's output can still tell from rounding; the merge can.
-_LARGEST_GENTLE = 1e4
-
 
 @dataclass(frozen=True)
 class Target:
-    """What one run knows of its texts. All rows are in the order of the prompts.
+    """What one run wants with its texts.
 
     Attributes:
-        positive, negative: `[prompt, token, channel]`, the embeddings, by which rows are recognised.
+        script: what they are at each step.
         given_negative: the negative embeddings as the pipeline is given them, each prompt's repeated for its images.
-        odds: float32 `[prompt, token]` per kind of row: what each text key is weighted by in the denoiser.
-        groups: int64 `[prompt, token]`: the column of the maps that each text key belongs to, -1 for none.
-        columns: the number of columns.
-        text_rows: int64 `[row]`: the rows of the text whose own attention is recorded, in joint attention.
         images_per_prompt: how often each prompt's rows are repeated, if that is known.
         rows: whose attention weights change in joint attention: that of the `image`, or of `all` rows.
         rule: by which weights act; see :class:`promptattn.core.KeyWeights`.
+        weighted: whether any word has a weight that acts in the denoiser, at any step.
     """
 
-    positive: torch.Tensor
-    negative: torch.Tensor | None
+    script: Script
     given_negative: torch.Tensor | None
-    odds: dict[Kind, torch.Tensor]
-    groups: torch.Tensor
-    columns: int
-    text_rows: torch.Tensor
     images_per_prompt: int | None
-    rows: Rows = "image"
-    rule: Rule = "odds"
-
-    @cached_property
-    def weighted(self) -> frozenset[Kind]:
-        """The kinds of rows that have a weight."""
-        return frozenset(kind for kind, odds in self.odds.items() if bool((odds != 1).any()))
+    rows: Rows
+    rule: Rule
+    weighted: bool
 
 
 @dataclass(frozen=True)
-class _Reading:
-    """What one batch of text embeddings means to the run; the same at every step, so it is on the device already.
+class _Call:
+    """A denoiser call of this run, from before it is made until after."""
 
-    Attributes:
-        text, version: the embeddings that were read, and the state they were in.
-        blocks: whose rows they are; empty when they are not this run's.
-        weights: for the rows of the text, or None when there are none.
-        rows, images, watched: the batch rows that are watched, the prompt of each, and what of them is watched; None
-            without a positive row.
-    """
-
-    text: torch.Tensor
-    version: int
-    blocks: tuple[Block, ...]
-    weights: KeyWeights | None = None
-    rows: slice | None = None
-    images: tuple[int, ...] = ()
-    watched: Watched | None = None
+    call: DenoiserCall
+    batch: Batch
+    timeline: Timeline
+    moment: Moment
 
 
 class DenoiserWatch:
@@ -87,8 +69,10 @@ class DenoiserWatch:
 
     Attributes:
         recorders: what was recorded, by relation.
+        timeline: of the image that was recorded last, or is being made.
+        images: the prompt of each image that was recorded last.
         sample_size, total: of the image that was recorded last: (height, width) of its latents, and its steps.
-        calls, recognised: how many denoiser calls there were, and in how many the text was this run's.
+        calls, recognised: how many denoiser calls a pipeline made, and in how many the text was this run's.
     """
 
     def __init__(
@@ -106,26 +90,31 @@ class DenoiserWatch:
         self._denoiser = denoiser
         self._layout = layout
         self._target = target
+        self._carrier = target.script.carrier
         self.capture = capture
         self._steps = steps
         self.follower, self._stepping = StepFollower(), StepCounter()
         self.calls = self.recognised = 0
+        self.timeline: Timeline | None = None
         self.images: tuple[int, ...] = ()
         self.sample_size: tuple[int, int] = (0, 0)
         self.total = 0
         self._generation = 0
-        self._known: list[_Reading] = []
-        self._acted: set[Kind] = set()
+        self._known: list[Batch] = []
+        self._acted = Acted()
+        self._current: _Call | None = None
+        self._again = False
+        self._unguided: tuple[object, torch.Tensor] | None = None
         self._kinds = layout.layers(denoiser)
-        readers = _readers(denoiser, self._kinds)
-        self._weighed = set(match_layers(readers, layers, "layers", kind="attention layer that sees text"))
+        names = readers(denoiser, self._kinds)
+        self._weighed = set(match_layers(names, layers, "layers", kind="attention layer that sees text"))
         if target.weighted:
             check_rule(target.rule, denoiser, self._weighed, self._kinds)
         self._relations: dict[str, tuple[Relation, ...]] = {}
         self.recorders: dict[Relation, Recorder] = {}
         if capture:
-            self._relations = _relations(denoiser, self._kinds, capture)
-            self._check_heads(capture)
+            self._relations = relations(denoiser, self._kinds, capture)
+            check_heads(denoiser, self._relations, capture)
             self.recorders = {
                 relation: self._recorder(relation, capture)
                 for relation in dict.fromkeys(each for some in self._relations.values() for each in some)
@@ -135,7 +124,7 @@ class DenoiserWatch:
         self._handles: list[Any] = []
         try:
             self._handles.append(denoiser.register_forward_pre_hook(self._before, with_kwargs=True))
-            self._handles.append(denoiser.register_forward_hook(self._after))
+            self._handles.append(denoiser.register_forward_hook(self._after, with_kwargs=True))
         except BaseException:
             self.remove()
             raise
@@ -146,6 +135,7 @@ class DenoiserWatch:
             handle.remove()
         self._handles = []
         self._known = []
+        self._current = self._unguided = None
         self._stepping.release()
         self.installation.remove()
 
@@ -153,136 +143,178 @@ class DenoiserWatch:
         """Layers that were to record and did not, in the generation that was recorded last."""
         return sorted(
             name
-            for name, relations in self._relations.items()
-            if any(name not in self.recorders[relation].layers for relation in relations)
+            for name, wanted in self._relations.items()
+            if any(name not in self.recorders[relation].layers for relation in wanted)
         )
 
     def _recorder(self, relation: Relation, capture: Capture) -> Recorder:
-        apart = capture.per_head and relation == "image->text"
-        heads = {name: int(layer.heads) for name, layer in attention_layers(self._denoiser).items()}
+        heads: dict[str, int] | None = None
+        if capture.per_head and relation == "image->text":
+            heads = {name: int(layer.heads) for name, layer in attention_layers(self._denoiser).items()}
         # Between words a mean over the run is all that is kept.
         per_step = capture.per_step and relation != "text->text"
-        return Recorder(heads=capture.heads, per_step=per_step, per_head=heads if apart else None)
-
-    def _check_heads(self, capture: Capture) -> None:
-        """Refuse, before anything is touched, heads that not every recorded layer has."""
-        heads = tuple(capture.heads or ())
-        for name, layer in attention_layers(self._denoiser).items():
-            if name in self._relations and not all(0 <= head < layer.heads for head in heads):
-                raise ConfigError(
-                    f"Capture(heads={heads}): {name} has {layer.heads} heads, 0 to {layer.heads - 1}; choose heads"
-                    " that every captured layer has, or fewer layers."
-                )
+        return Recorder(heads=capture.heads, per_step=per_step, per_head=heads)
 
     # Hooks.
 
-    def _before(self, denoiser: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _before(self, denoiser: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self._again:
+            return None  # made and armed here
         self._clear()
+        self._current = None
         self.installation.verify()
         call = self._layout.read(denoiser, args, kwargs)
         self.calls += 1
-        reading = self._read(call.text)
-        if not reading.blocks:
-            return
+        batch = self._read(call.text)
+        if not batch.blocks:
+            return None
         self.recognised += 1
         self.follower.advance(call.timestep, self._pipe.scheduler, self._stepping.count(self._pipe.scheduler))
-        step, total = self.follower.step, self.follower.total
-        if reading.rows is not None and self._generation != self.follower.generations:
-            self._begin(call, total)
-        if reading.weights is not None and in_steps(self._steps, step, total):
-            self._weigh(call, reading)
-        recorded = self.capture is not None and in_steps(self.capture.steps, step, total)
-        if recorded and reading.rows is not None and not call.worsened:
-            self._watch(call, reading)
+        timeline = self._target.script.timeline(self.follower.total)
+        if batch.rows is not None and self._generation != self.follower.generations:
+            self._begin(call, timeline)
+        moment = timeline.at(self.follower.step)
+        self._acted.reach(self.follower.step, timeline)
+        self._current = _Call(call, batch, timeline, moment)
+        told = batch.told(timeline, moment)
+        self._arm(call, batch, told)
+        if told.text is None:
+            return None
+        return self._layout.reworded(denoiser, args, kwargs, told.text, told.pooled)
 
-    def _begin(self, call: DenoiserCall, total: int) -> None:
+    def _begin(self, call: DenoiserCall, timeline: Timeline) -> None:
         """Forget the image before. Rows of the negative prompt alone do not: another run's may have the same text."""
         self._generation = self.follower.generations
         for recorder in self.recorders.values():
             recorder.reset()
-        self.sample_size, self.total = call.size, total
+        self.sample_size, self.total, self.timeline = call.size, self.follower.total, timeline
 
-    def _after(self, denoiser: torch.nn.Module, args: Any, output: Any) -> None:
+    def _after(self, denoiser: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         self._clear()
+        current = None if self._again else self._current
+        if current is None or not self._target.script.is_composed:
+            return None
+        self._current = None
+        self._keep_unguided(current, output)
+        if current.batch.rows is None or not any(current.moment.composed):
+            return None
+        return self._composed(current, args, kwargs, output)
 
     def _clear(self) -> None:
         for site in self.installation.sites.values():
             site.clear()
 
-    def _read(self, text: torch.Tensor) -> _Reading:
+    # Whose text a call has.
+
+    def _read(self, text: torch.Tensor) -> Batch:
         # A pipeline hands over the same tensors at every step, one or, for prompt and negative prompt apart, two:
         # compare each once, not once a step (a device sync).
-        version = -1 if text.is_inference() else text._version
-        known = next((each for each in self._known if each.text is text and each.version == version), None)
+        known = next((each for each in self._known if each.is_of(text)), None)
         if known is None:
-            known = self._reading(text, version)
+            patches = self.capture.patches if self.capture else ()
+            known = Batch(text, self._blocks(text), self._carrier, rule=self._target.rule, patches=patches)
             self._known = [*self._known[-1:], known]
         return known
 
-    def _reading(self, text: torch.Tensor, version: int) -> _Reading:
-        target = self._target
-        blocks = self._blocks(text)
-        weights = None
-        if any(block.kind in target.weighted for block in blocks):
-            odds = torch.cat([target.odds[b.kind].repeat_interleave(b.images_per_prompt, dim=0) for b in blocks])
-            index = (odds != 1).any(dim=0).nonzero().flatten()
-            floor = _floor(odds[:, index])
-            weights = KeyWeights(index.to(text.device), odds[:, index].to(text.device), floor=floor, rule=target.rule)
-        watched = next((block for block in blocks if block.kind == "positive"), None)
-        if watched is None:
-            return _Reading(text, version, blocks, weights)
-        images = torch.arange(len(target.groups)).repeat_interleave(watched.images_per_prompt)
-        groups = target.groups[images]
-        kept = (groups >= 0).any(dim=0).nonzero().flatten()
-        picked = Watched(
-            groups=groups[:, kept].to(text.device),
-            columns=target.columns,
-            key_rows=kept.to(text.device),
-            text_rows=target.text_rows.to(text.device),
-            patches=self.capture.patches if self.capture else (),
-        )
-        return _Reading(text, version, blocks, weights, watched.rows, tuple(images.tolist()), picked)
-
     def _blocks(self, text: torch.Tensor) -> tuple[Block, ...]:
-        target = self._target
+        target, carrier = self._target, self._carrier
         if text is target.given_negative:
             # In a call of its own, and the very tensor: so it is no prompt, not even one of the same text.
-            return (Block("negative", 0, len(text), len(text) // len(target.positive)),)
+            return (Block("negative", 0, len(text), len(text) // target.script.prompts),)
         return recognise(
             text,
-            target.positive,
-            target.negative,
+            carrier.positive.embeds,
+            None if carrier.negative is None else carrier.negative.embeds,
             images_per_prompt=target.images_per_prompt,
             negative_first=self._layout.negative_first,
             perturbed=bool(getattr(self._pipe, "do_perturbed_attention_guidance", False)),
             guided=getattr(self._pipe, "do_classifier_free_guidance", None),
         )
 
-    def _weigh(self, call: DenoiserCall, reading: _Reading) -> None:
-        self._acted |= self._target.weighted & {block.kind for block in reading.blocks}
-        assert reading.weights is not None
+    # What its layers are told.
+
+    def _arm(self, call: DenoiserCall, batch: Batch, told: Told) -> None:
+        """Tell every layer what to weigh and what to record in a call that reads this text."""
+        if told.text is not None:
+            call = replace(call, text=told.text)
+        step, total = self.follower.step, self.follower.total
+        if told.weights is not None and in_steps(self._steps, step, total):
+            self._weigh(call, told, told.weights)
+        recorded = self.capture is not None and in_steps(self.capture.steps, step, total)
+        if recorded and told.watched and batch.rows is not None and not call.worsened:
+            self._watch(call, batch, told, batch.rows)
+
+    def _weigh(self, call: DenoiserCall, told: Told, weights: KeyWeights) -> None:
+        self._acted.weigh(told.wording, {block.kind for block in told.blocks})
         placed: dict[LayerKind, KeyWeights] = {}
         for name, site in self.installation.sites.items():
             if name in self._weighed:
                 kind = self._kinds[name]
                 if kind not in placed:
-                    placed[kind] = call.place(kind, reading.weights, image_only=self._target.rows == "image")
+                    placed[kind] = call.place(kind, weights, image_only=self._target.rows == "image")
                 site.key_weights = placed[kind]
                 site.keys = call.keys(kind)
 
-    def _watch(self, call: DenoiserCall, reading: _Reading) -> None:
-        assert reading.rows is not None
-        assert reading.watched is not None
-        self.images = reading.images
-        common: dict[str, Any] = dict(step=self.follower.step, rows=reading.rows)
+    def _watch(self, call: DenoiserCall, batch: Batch, told: Told, rows: slice) -> None:
+        self.images = batch.images
+        common: dict[str, Any] = dict(step=self.follower.step, rows=rows)
         for name, site in self.installation.sites.items():
-            if relations := self._relations.get(name):
+            if wanted := self._relations.get(name):
                 kind = self._kinds[name]
                 places = partial(call.places, kind)
                 site.columns = [
-                    self.recorders[each].watch(name, each, reading.watched, places, **common) for each in relations
+                    self.recorders[each].watch(name, each, watched, places, **common)
+                    for each in wanted
+                    for watched in told.watched
                 ]
                 site.keys = call.keys(kind)
+
+    # AND.
+
+    def _composed(self, current: _Call, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        """The call's output with the prediction of all parts in the rows of composed prompts."""
+        batch, moment = current.batch, current.moment
+        whole = prediction(output)
+        told = [batch.told(current.timeline, moment, part) for part in range(len(moment.wordings))]
+        calls = [whole, *(self._call_again(current, args, kwargs, each) for each in told[1:])]
+        unguided = self._unguided_of(current, args, kwargs)
+        weights, concerned = batch.composition(moment)
+        changed = whole.clone()
+        for rows in (block.rows for block in batch.blocks if block.kind == "positive"):
+            mixed = composed([each[rows] for each in calls], weights, unguided)
+            # The prediction of a prompt that is one text stays as it is, to the bit.
+            here = concerned.view(-1, *[1] * (mixed.ndim - 1))
+            changed[rows] = torch.where(here, mixed, whole[rows])
+        return with_prediction(output, changed)
+
+    def _call_again(self, current: _Call, args: tuple[Any, ...], kwargs: dict[str, Any], told: Told) -> torch.Tensor:
+        """The denoiser's prediction for the same latents and another text."""
+        assert told.text is not None
+        self._again = True
+        try:
+            self._arm(current.call, current.batch, told)
+            positional, named = self._layout.reworded(self._denoiser, args, kwargs, told.text, told.pooled)
+            return prediction(self._denoiser(*positional, **named))
+        finally:
+            self._again = False
+            self._clear()
+
+    def _keep_unguided(self, current: _Call, output: Any) -> None:
+        """Keep what is predicted for the negative prompt for the further calls that a pipeline makes in this step."""
+        negative = next((block for block in current.batch.blocks if block.kind == "negative"), None)
+        if negative is not None and not current.call.worsened:
+            self._unguided = self.follower.call, prediction(output)[negative.rows]
+
+    def _unguided_of(self, current: _Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor | None:
+        """The prediction for the negative prompt `[image, ...]`; asked for if the pipeline has not, or never will."""
+        if self._carrier.negative is None:
+            return None
+        if self._unguided is None or self._unguided[0] != self.follower.call:
+            rows = current.batch.rows
+            assert rows is not None
+            predicted = self._call_again(current, args, kwargs, current.batch.unguided(current.moment))
+            self._unguided = self.follower.call, predicted[rows]
+        return self._unguided[1]
 
     # What went wrong, in words.
 
@@ -298,77 +330,17 @@ class DenoiserWatch:
         return None
 
     def warn_if_idle(self) -> None:
-        """Say so when pipeline calls were made, but not this run's, or when weights had no chance to act in them."""
+        """Say so when pipeline calls were made, but not this run's, or when weights or words had no chance to act."""
         if not self.calls:
             return
-        reason = self.why_empty()
-        if reason and (self._target.weighted or self.capture):
-            _warn(f"nothing was weighted or recorded: {reason}.")
-        elif not reason and (idle := self._target.weighted - self._acted):
-            _warn(self._why_idle(idle))
-
-    def _why_idle(self, idle: frozenset[Kind]) -> str:
-        total = self.follower.total
-        if not any(in_steps(self._steps, step, total) for step in range(total)):
-            return f"the weights did not act: steps={self._steps!r} selects none of the {total} steps that were made."
-        if idle == {"negative"}:
-            return "the weights in the negative prompt did not act: the pipeline ran without guidance, so without it."
-        return f"the weights did not act: the pipeline stopped before any step of steps={self._steps!r}."
+        if reason := self.why_empty():
+            if self._target.weighted or self.capture or self._target.script.is_scheduled:
+                _warn(f"nothing was weighted or recorded: {reason}.")
+            return
+        for reason in why_idle(self._acted, self._steps, self.follower.total):
+            _warn(reason)
 
 
 def _warn(message: str) -> None:
     # To the line of the user's with statement, past warn_if_idle and __exit__.
     warnings.warn(message, PromptAttnWarning, stacklevel=4)
-
-
-def _floor(odds: torch.Tensor) -> float | None:
-    """The bound that lets the core correct the full kernel's output, which saves a copy of long keys and values."""
-    size = odds.abs()
-    gentle = float(size.min()) >= SAFE_FLOOR and float(size.max()) <= _LARGEST_GENTLE
-    return SAFE_FLOOR if gentle else None
-
-
-_BY_KIND: dict[LayerKind, tuple[Relation, ...]] = {
-    "cross": ("image->text",),
-    "joint": RELATIONS,
-    "image": ("image->image",),
-}
-
-
-def _readers(denoiser: torch.nn.Module, kinds: Mapping[str, LayerKind]) -> list[str]:
-    """Names of the layers that see text, in the order in which the modules stand.
-
-    Raises:
-        CaptureError: when there is none at all.
-    """
-    readers = [name for name, kind in kinds.items() if kind != "image"]
-    if not readers:
-        raise CaptureError(f"{type(denoiser).__name__} has no cross-attention layer, so words have no place in it.")
-    return readers
-
-
-def _relations(
-    denoiser: torch.nn.Module, kinds: Mapping[str, LayerKind], capture: Capture
-) -> dict[str, tuple[Relation, ...]]:
-    """What each layer is to record; layers that record nothing are left out.
-
-    Raises:
-        ConfigError: when no layer can record what was asked for.
-    """
-    wanted = {*capture.relations, *(["image->image"] if capture.patches else [])}
-    selected = match_layers(list(kinds), capture.layers, "Capture(layers=...)")
-    chosen = {name: tuple(each for each in _BY_KIND[kinds[name]] if each in wanted) for name in selected}
-    there = {relation for relations in chosen.values() for relation in relations}
-    anywhere = {relation for kind in kinds.values() for relation in _BY_KIND[kind]}
-    if "text->image" in wanted - anywhere:
-        raise ConfigError(
-            f"Capture(relations=...): in {type(denoiser).__name__} text does not look at the image (it has no joint"
-            " attention), so there is no text->image to record."
-        )
-    if "image->image" in wanted - there:
-        raise ConfigError(f"Capture(layers={capture.layers!r}) selects no self-attention layer to record patches in.")
-    if "image->text" in wanted - there and not capture.patches:
-        raise ConfigError(f"Capture(layers={capture.layers!r}) selects no cross-attention layer to record words in.")
-    if "text->image" in wanted - there:
-        raise ConfigError(f"Capture(layers={capture.layers!r}) selects no joint-attention layer to record words in.")
-    return {name: relations for name, relations in chosen.items() if relations}

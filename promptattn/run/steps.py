@@ -82,11 +82,13 @@ class StepFollower:
         step: the current step, from 0; -1 before the first call.
         total: the number of steps of this generation.
         generations: how many times a pipeline started from the first step while being followed.
+        call: a number for all that is asked of the denoiser between two calls of the scheduler; it only rises.
     """
 
     step: int = -1
     total: int = 0
     generations: int = 0
+    call: int = 0
     _calls: int = 0
     _taken: int | None = None
     _taken_before: int | None = None
@@ -122,6 +124,7 @@ class StepFollower:
             self.total = step_of_call(self._expected - 1, scheduler, self._begin) + 1
         self.step = step_of_call(self._calls, scheduler, self._begin)
         self._calls += 1
+        self.call += 1
         self._timestep = timestep
         return fresh
 

@@ -1,0 +1,73 @@
+"""What each attention layer of a denoiser is to record."""
+
+from collections.abc import Mapping
+
+import torch
+
+from promptattn.errors import CaptureError, ConfigError
+from promptattn.maps.capture import RELATIONS, Capture, Relation
+from promptattn.processors.install import attention_layers
+from promptattn.processors.layouts import LayerKind
+from promptattn.selection import match_layers
+
+__all__ = ["check_heads", "readers", "relations"]
+
+_BY_KIND: dict[LayerKind, tuple[Relation, ...]] = {
+    "cross": ("image->text",),
+    "joint": RELATIONS,
+    "image": ("image->image",),
+}
+
+
+def readers(denoiser: torch.nn.Module, kinds: Mapping[str, LayerKind]) -> list[str]:
+    """Names of the layers that see text, in the order in which the modules stand.
+
+    Raises:
+        CaptureError: when there is none at all.
+    """
+    found = [name for name, kind in kinds.items() if kind != "image"]
+    if not found:
+        raise CaptureError(f"{type(denoiser).__name__} has no cross-attention layer, so words have no place in it.")
+    return found
+
+
+def relations(
+    denoiser: torch.nn.Module, kinds: Mapping[str, LayerKind], capture: Capture
+) -> dict[str, tuple[Relation, ...]]:
+    """What each layer is to record; layers that record nothing are left out.
+
+    Raises:
+        ConfigError: when no layer can record what was asked for.
+    """
+    wanted = {*capture.relations, *(["image->image"] if capture.patches else [])}
+    selected = match_layers(list(kinds), capture.layers, "Capture(layers=...)")
+    chosen = {name: tuple(each for each in _BY_KIND[kinds[name]] if each in wanted) for name in selected}
+    there = {relation for some in chosen.values() for relation in some}
+    anywhere = {relation for kind in kinds.values() for relation in _BY_KIND[kind]}
+    if "text->image" in wanted - anywhere:
+        raise ConfigError(
+            f"Capture(relations=...): in {type(denoiser).__name__} text does not look at the image (it has no joint"
+            " attention), so there is no text->image to record."
+        )
+    if "image->image" in wanted - there:
+        raise ConfigError(f"Capture(layers={capture.layers!r}) selects no self-attention layer to record patches in.")
+    if "image->text" in wanted - there and not capture.patches:
+        raise ConfigError(f"Capture(layers={capture.layers!r}) selects no cross-attention layer to record words in.")
+    if "text->image" in wanted - there:
+        raise ConfigError(f"Capture(layers={capture.layers!r}) selects no joint-attention layer to record words in.")
+    return {name: some for name, some in chosen.items() if some}
+
+
+def check_heads(denoiser: torch.nn.Module, recorded: Mapping[str, object], capture: Capture) -> None:
+    """Refuse, before anything is touched, heads that not every recorded layer has.
+
+    Raises:
+        ConfigError: names the first such layer.
+    """
+    heads = tuple(capture.heads or ())
+    for name, layer in attention_layers(denoiser).items():
+        if name in recorded and not all(0 <= head < layer.heads for head in heads):
+            raise ConfigError(
+                f"Capture(heads={heads}): {name} has {layer.heads} heads, 0 to {layer.heads - 1}; choose heads"
+                " that every captured layer has, or fewer layers."
+            )
