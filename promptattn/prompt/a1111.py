@@ -4,99 +4,79 @@
     [word]      weight / 1.1               BREAK           the text after it starts a new chunk
     (word:1.2)  weight x 1.2               <lora:x:0.8>    taken out of the text and reported
 
+    [a:b:10]    a for 10 steps, then b     [a:b:0.4]       a for 40 % of the steps, rounded down, then b
+    [b:10]      nothing, then b            [a::10]         a, then nothing
+    [a|b|c]     a, b, c, a, ... in turns   a AND b:0.5     two prompts, their predictions added
+
 Nesting multiplies. Round and square brackets pair up among their own kind, so they may cross. A bracket that is never
 closed holds to the end, one that was never opened is text. A number is decimal, with sign and surrounding spaces
 allowed; what is no number stays text, and its bracket counts as a plain one. A lone backslash is dropped.
+
+`AND` is read first, then what changes from step to step, then weights: at every step the prompt is the text that is
+chosen, read as if it had been written so. Anything may stand in a schedule, a schedule may stand anywhere, and it may
+be the number of a bracket: `(cat:[1.1:1.4:0.5])`.
 
 Where this reader deliberately differs from A1111's:
 
 * `(word:1.2.3)`, `(word:.)`: A1111 crashes; here the number is text, as in `(word:1,2)`.
 * A number too large for a float is text, and a nested product too large for one gives weight 1; both are reported.
-  A1111 goes on with infinity.
+  A1111 goes on with infinity, or crashes where it is the number of a schedule.
 * Weights multiply in decimal: `((word))` is 1.21, not 1.2100000000000002. Neighbours whose weights A1111 tells apart
   by such a last digit are one span here.
 * `BREAK` is a node, not a text of weight -1, so text of weight -1 never fuses with it. Whitespace next to it is
   dropped across brackets too.
-* Empty spans are left out; the empty prompt has none.
+* Empty spans are left out; the empty prompt has none. Blanks at the ends of the parts of an `AND` are dropped.
 * Only `<lora:...>`, `<lyco:...>` and `<hypernet:...>` are taken for tags; A1111 takes out every `<name:...>`.
 * Half a surrogate pair becomes U+FFFD, since no tokenizer can encode it.
-* `[from:to:when]`, `[a|b]` and `AND`, which A1111 resolves before it reads weights, are read as text and reported.
+* A `|` outside of `[a|b]`, a backslash at the very end, or `(a:b:c)` inside a schedule make A1111 read every schedule
+  of the prompt, or all round that place, as text. Here only what cannot be read is text, and the rest works.
+* A word, tag or number never forms across the border of a schedule: `[B|x]REAK` is no break.
+* Schedules are read 32 deep.
+* Weights of a whole prompt: see `promptattn.prompt.combining`.
 
-Everything runs in linear time and without recursion, whatever the nesting.
+Everything runs in linear time and without deep recursion, whatever the nesting.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
-from decimal import Decimal
-from math import isfinite
 
+from promptattn.prompt.assembly import assemble
+from promptattn.prompt.combining import split_at_and
 from promptattn.prompt.diagnostics import Diagnostic
+from promptattn.prompt.limits import find_absurd
 from promptattn.prompt.mistakes import find_mistakes
-from promptattn.prompt.nodes import Break, Span
-from promptattn.prompt.render import plain_decimal
+from promptattn.prompt.nodes import And, Part
+from promptattn.prompt.scheduled_weights import spread_weights
 from promptattn.prompt.source import CleanSource, clean_source
-from promptattn.prompt.syntax import DECIMAL, BreakWord, Close, Event, Open, Text, read_syntax
+from promptattn.prompt.switches import find_switches
+from promptattn.prompt.syntax import read_syntax
 from promptattn.prompt.tree import Prompt
 
-__all__ = ["ABSURD_WEIGHT", "parse_a1111"]
-
-ABSURD_WEIGHT = 100.0  # by magnitude; above it a weight is reported, and still used
+__all__ = ["parse_a1111"]
 
 
 def parse_a1111(written: str) -> Prompt:
     """Read `written` in A1111 syntax (this module's docstring). Never fails; what looks wrong is in `.diagnostics`."""
     source = clean_source(written)
-    events = read_syntax(source.text)
-    found = find_mistakes(source.text, events)
-    nodes: list[Span | Break] = []
-    for event, weight in _weighted(events):
-        nodes.append(_node(source, event, weight, found))
-    prompt = Prompt(tuple(nodes), source=written)
-    placed = [_placed(source, diagnostic) for diagnostic in found]
-    every = dict.fromkeys([*source.diagnostics, *placed, *_absurd(prompt)])
+    pieces = split_at_and(source)
+    parts = [_read(piece.source, written) for piece in pieces]
+    found = [*source.diagnostics, *(found for piece in pieces for found in piece.diagnostics)]
+    if len(pieces) == 1:
+        prompt = parts[0]
+    else:
+        weighed = zip(parts, pieces, strict=True)
+        prompt = Prompt((And(tuple(Part(part, piece.weight) for part, piece in weighed)),), source=written)
+    every = dict.fromkeys([*found, *(found for part in parts for found in part.diagnostics), *find_absurd(prompt)])
     return replace(prompt, diagnostics=tuple(sorted(every, key=lambda d: (d.start, d.end))))
 
 
-def _weighted(events: list[Event]) -> Iterator[tuple[Text | BreakWord, Decimal]]:
-    """Texts and breaks, each with the product of the factors of the brackets round it.
-
-    The two kinds of bracket may cross, but each nests in itself, so one running product per kind and level will do.
-    """
-    products = {"(": [Decimal(1)], "[": [Decimal(1)]}
-    for event in events:
-        if isinstance(event, Open):
-            levels = products[event.bracket.kind]
-            levels.append(DECIMAL.multiply(levels[-1], event.bracket.factor))
-        elif isinstance(event, Close):
-            products[event.bracket.kind].pop()
-        elif isinstance(event, Text | BreakWord):
-            yield event, DECIMAL.multiply(products["("][-1], products["["][-1])
-
-
-def _node(source: CleanSource, event: Text | BreakWord, exact: Decimal, found: list[Diagnostic]) -> Span | Break:
-    start, end = source.origins[event.start], source.origins[event.end - 1] + 1
-    if isinstance(event, BreakWord):
-        return Break(start, end)
-    weight = float(exact)
-    if not isfinite(weight):
-        message = "the weights round this text multiply to more than a number can hold; it keeps weight 1"
-        found.append(Diagnostic("infinite-weight", message, event.start, event.end))
-        weight = 1.0
-    elif weight == 0.0 and exact != 0:
-        message = "the weights round this text multiply to less than a number can hold; it has weight 0"
-        found.append(Diagnostic("vanished-weight", message, event.start, event.end))
-    origins = tuple(source.origins[event.start : event.end])
-    return Span(source.text[event.start : event.end], weight, start, end, origins)
-
-
-def _placed(source: CleanSource, diagnostic: Diagnostic) -> Diagnostic:
-    """The same diagnostic, its positions moved from the text without tags to the text as written."""
-    start, end = source.origins[diagnostic.start], source.origins[diagnostic.end - 1] + 1
-    return replace(diagnostic, start=start, end=end)
-
-
-def _absurd(prompt: Prompt) -> Iterator[Diagnostic]:
-    for span in prompt.spans:
-        if abs(span.weight) > ABSURD_WEIGHT:
-            message = f"weight {plain_decimal(span.weight)} is far beyond what a model was trained to follow"
-            yield Diagnostic("absurd-weight", f"{message} (more than {ABSURD_WEIGHT:g})", span.start, span.end)
+def _read(source: CleanSource, written: str) -> Prompt:
+    """One prompt without `AND`."""
+    structure = find_switches(source.text)
+    events = read_syntax(source.text, structure.switches)
+    found = [*structure.diagnostics, *find_mistakes(source.text, events)]
+    if structure.switches:
+        events, more = spread_weights(source.text, events, structure.pairs)
+        found += more
+    nodes, about_weights = assemble(source, events, written)
+    diagnostics: list[Diagnostic] = [*(source.placed(one) for one in found), *about_weights]
+    return Prompt(tuple(nodes), tuple(diagnostics), written)

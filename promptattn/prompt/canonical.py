@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_NESTING", "canonical", "children", "nesting"]
 
-MAX_NESTING = 64  # schedules and alternations inside one another; every walk through a prompt may recurse
+MAX_NESTING = 32  # schedules and alternations inside one another; every walk through a prompt may recurse
 
 _Inner = Span | Schedule | Alternate
 

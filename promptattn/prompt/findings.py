@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from promptattn.prompt.diagnostics import Diagnostic
 from promptattn.prompt.nodes import Break
-from promptattn.prompt.render import plain_decimal
+from promptattn.prompt.numbers import plain_decimal
 from promptattn.prompt.tokens import Frame, TextToken, Tokenizer
 from promptattn.prompt.tree import Prompt
 from promptattn.prompt.weights import SpanWeights

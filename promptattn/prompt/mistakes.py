@@ -9,14 +9,12 @@ from itertools import groupby
 
 from promptattn.prompt.diagnostics import Diagnostic
 from promptattn.prompt.letters import is_letter, join_to_one_word
-from promptattn.prompt.syntax import Backslash, Bracket, BreakWord, Close, Event, Open, Text
+from promptattn.prompt.syntax import Backslash, Begin, Bracket, BreakWord, Close, End, Event, Next, Open, Text
 
 __all__ = ["find_mistakes"]
 
-_SCHEDULE_END = re.compile(r":\s*[+-]?[.\d]+\s*\]")
 _LOOSE_NUMBER = re.compile(r":[ ]?[+-]?\d*\.\d+(?![\w.:\]])")
 _NUMBER_ATTEMPT = re.compile(r"[+-]?[\d.,]*\d[\d.,eE+-]*%?|[+-]?(?:inf|infinity|nan)", re.IGNORECASE)
-_AND = re.compile(r"\bAND\b")
 _FULL_WIDTH = re.compile("[（）［］]+")
 
 
@@ -28,7 +26,6 @@ def find_mistakes(text: str, events: list[Event]) -> list[Diagnostic]:
         *_empty_brackets(text, events),
         *_numbers(text, events),
         *_glued(text, events),
-        *_unsupported(text, events),
         *_small_things(text, events),
     ]
 
@@ -139,8 +136,8 @@ def _glued(text: str, events: list[Event]) -> Iterator[Diagnostic]:
                 message = f"{glued[:60]!r} becomes one word once the brackets are taken away; add a space to part it"
                 yield Diagnostic("glued-words", message, start, end)
             before, bracket_between = event, False
-        elif isinstance(event, BreakWord):
-            before = None
+        elif isinstance(event, BreakWord | Begin | Next | End):
+            before = None  # across a switch it may be meant: [fe|]male
         elif not isinstance(event, Backslash):
             bracket_between = True
 
@@ -159,29 +156,6 @@ def _first_word(text: str, piece: Text) -> int:
     while end < piece.end and is_letter(text[end]):
         end += 1
     return end
-
-
-def _unsupported(text: str, events: list[Event]) -> Iterator[Diagnostic]:
-    """Schedules, alternatives and AND, which are read as text so far."""
-    squares: list[Bracket] = []
-    for event in events:
-        if isinstance(event, Open) and event.bracket.end >= 0:
-            if event.bracket.kind == "[":
-                squares.append(event.bracket)
-        elif isinstance(event, Close) and event.bracket.kind == "[":
-            squares.pop()
-        elif isinstance(event, Text) and event.role in ("plain", "colon"):
-            yield from _unsupported_in(text, event, squares[-1] if squares else None)
-
-
-def _unsupported_in(text: str, event: Text, square: Bracket | None) -> Iterator[Diagnostic]:
-    advice = "is not supported yet and is read as text"
-    if square is not None and event.role == "colon" and _SCHEDULE_END.match(text, event.start):
-        yield Diagnostic("schedule", f"scheduling, [from:to:when], {advice}", square.start, square.end)
-    if square is not None and "|" in text[event.start : event.end]:
-        yield Diagnostic("alternation", f"alternation, [a|b], {advice}", square.start, square.end)
-    for word in _AND.finditer(text, event.start, event.end):
-        yield Diagnostic("and", f"composition with AND {advice}", *word.span())
 
 
 def _small_things(text: str, events: list[Event]) -> Iterator[Diagnostic]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from promptattn.prompt.diagnostics import Diagnostic
 from promptattn.prompt.letters import join_to_one_word
@@ -21,7 +21,20 @@ class CleanSource:
 
     text: str
     origins: Sequence[int]
-    diagnostics: tuple[Diagnostic, ...]
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+    def piece(self, start: int, end: int) -> "CleanSource":
+        """The part `[start, end)` of the text, its characters where they were; without the findings."""
+        return CleanSource(self.text[start:end], self.origins[start : end + 1])
+
+    def place(self, start: int, end: int) -> tuple[int, int]:
+        """The range in the text as written of the non-empty range `[start, end)` of this one."""
+        return self.origins[start], self.origins[end - 1] + 1
+
+    def placed(self, found: Diagnostic) -> Diagnostic:
+        """The same finding, its positions moved from this text to the text as written."""
+        start, end = self.place(found.start, found.end)
+        return replace(found, start=start, end=end)
 
 
 def clean_source(written: str) -> CleanSource:

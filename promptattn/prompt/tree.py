@@ -25,7 +25,7 @@ class Prompt:
     parts of a combination dropped: none of it can make a token. Two prompts are equal when their nodes are; positions,
     `diagnostics` and `source` (the text as the user wrote it, None for a prompt made in code) do not count.
 
-    Raises `PromptSyntaxError` for nodes in places where they cannot stand, and for schedules nested more than 64 deep.
+    Raises `PromptSyntaxError` for nodes in places where they cannot stand, and for schedules nested more than 32 deep.
     """
 
     nodes: tuple[Node, ...] = ()
@@ -153,8 +153,11 @@ class Prompt:
         places = [place for place in self._origins[start:end] if place >= 0]
         return (places[0], places[-1] + 1) if places else (start, end)
 
-    def render(self) -> str:
-        """The prompt in A1111 syntax, weights as plain decimals; `parse(prompt.render()) == prompt`."""
-        from promptattn.prompt.render import render  # render builds on the nodes
+    def render(self, syntax: str = "a1111") -> str:
+        """The prompt written in `syntax`, weights as plain decimals; `parse(prompt.render(syntax), syntax) == prompt`.
 
-        return render(self)
+        Raises `PromptSyntaxError` for what the syntax cannot say, naming it, and `ConfigError` for an unknown syntax.
+        """
+        from promptattn.prompt.render import render  # render builds on the tree
+
+        return render(self, syntax)

@@ -14,12 +14,17 @@ from hypothesis import strategies as st
 
 from promptattn.errors import ConfigError, PromptSyntaxError
 from promptattn.prompt import Break, Prompt, Span, parse
+from promptattn.prompt.timeline import all_spans
 
 TABLE = json.loads((Path(__file__).parent / "a1111_weights.json").read_text("utf-8"))["weights"]
 # Letters with which any text is likely to be syntax.
 SYNTAX = st.lists(
     st.sampled_from(
-        [*"()[]:\\ .|<>", "1.2", "-3", "a", "gato", ",", "BREAK", " BREAK ", "<lora:x:0.8>", "日本", "😀", "AND"]
+        [
+            *"()[]:\\ .|<>",
+            *("1.2", "-3", "a", "gato", ",", "BREAK", " BREAK ", "<lora:x:0.8>", "日本", "😀"),
+            *(" AND ", "|", ":3]", ":.5]", "[a|"),
+        ]
     )
 ).map("".join)
 ANY_TEXT = st.text() | SYNTAX
@@ -68,11 +73,16 @@ def test_every_prompt_of_the_table_renders_and_reads_back(text):
     assert parse(parse(text).render()) == parse(text)
 
 
+def texts(prompt: Prompt) -> list[Prompt]:
+    """The plain prompts of all parts and of the first steps."""
+    return [plain for part in prompt.parts for _, plain in part.prompt.timeline(4)]
+
+
 @settings(deadline=None)
 @given(ANY_TEXT)
 def test_every_string_is_a_prompt(text):
     prompt = parse(text)
-    assert all(span.text for span in prompt.spans)
+    assert all(span.text for span in all_spans(prompt))
     for found in prompt.diagnostics:
         assert 0 <= found.start < found.end <= len(text), found
 
@@ -90,27 +100,27 @@ def test_rendering_reads_back(text):
 @settings(deadline=None)
 @given(ANY_TEXT)
 def test_clean_text_is_the_spans_with_a_space_at_breaks(text):
-    prompt = parse(text)
-    between = [
-        "".join(node.text for node in run)
-        for is_break, run in groupby(prompt.nodes, key=lambda node: isinstance(node, Break))
-        if not is_break
-    ]
-    assert prompt.text == " ".join(between)
-    assert [prompt.text[start:end] for start, end in prompt.ranges] == [span.text for span in prompt.spans]
-    assert len(prompt.breaks) == sum(isinstance(node, Break) for node in prompt.nodes)
+    for prompt in texts(parse(text)):
+        between = [
+            "".join(node.text for node in run)
+            for is_break, run in groupby(prompt.nodes, key=lambda node: isinstance(node, Break))
+            if not is_break
+        ]
+        assert prompt.text == " ".join(between)
+        assert [prompt.text[start:end] for start, end in prompt.ranges] == [span.text for span in prompt.spans]
+        assert len(prompt.breaks) == sum(isinstance(node, Break) for node in prompt.nodes)
 
 
 @settings(deadline=None)
 @given(ANY_TEXT)
 def test_every_clean_character_is_found_in_the_users_text(text):
-    prompt = parse(text)
-    for (low, high), span in zip(prompt.ranges, prompt.spans, strict=True):
-        assert (span.start, span.end) == prompt.locate(low, high)
-        for place in range(low, high):
-            start, end = prompt.locate(place, place + 1)
-            assert end == start + 1
-            assert prompt.text[place] in (text[start], "\ufffd")
+    for prompt in texts(parse(text)):
+        for (low, high), span in zip(prompt.ranges, prompt.spans, strict=True):
+            assert (span.start, span.end) == prompt.locate(low, high)
+            for place in range(low, high):
+                start, end = prompt.locate(place, place + 1)
+                assert end == start + 1
+                assert prompt.text[place] in (text[start], "\ufffd")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +142,6 @@ def test_every_clean_character_is_found_in_the_users_text(text):
         ("<\\lora:x:1>", (Span("<lora:x:1>"),)),
         ("<b>a</b>", (Span("<b>a</b>"),)),
         ("(a [b) c]", (Span("a ", 1.1), Span("b"), Span(" c", 1 / 1.1))),
-        ("[cat:dog:0.5]", (Span("cat:dog:0.5", 1 / 1.1),)),
         ("a\ud800b", (Span("a\ufffdb"),)),
     ],
 )
@@ -166,10 +175,6 @@ def test_reads(text, nodes):
         ("(a:-100.5)", "absurd-weight", "a"),
         ("((a:1" + "0" * 300 + "):1" + "0" * 300 + ")", "infinite-weight", "a"),
         ("[" * 8000 + "a" + "]" * 8000, "vanished-weight", "a"),
-        ("a [cat:dog:0.5] b", "schedule", "[cat:dog:0.5]"),
-        ("a [cat:10] b", "schedule", "[cat:10]"),
-        ("a [cat|dog] b", "alternation", "[cat|dog]"),
-        ("a AND b", "and", "AND"),
         ("a <lora:x:0.8> b", "network-tag", "<lora:x:0.8>"),
         ("a\\b", "backslash", "\\"),
         ("a （cat:1.2） b", "full-width-bracket", "（"),
@@ -227,6 +232,12 @@ def test_weights_stay_finite_whatever_the_nesting():
         "BREAK ",
         "a|",
         "[a|b]",
+        "[a:",
+        "[a|",
+        "(a:[1|2])",
+        "(a:[",
+        ":3]",
+        "a AND ",
         "1",
     ],
 )
@@ -237,7 +248,7 @@ def test_time_is_linear(unit):
         text = unit * count
         return min(timeit.repeat(lambda: parse(text), timer=time.process_time, number=1, repeat=2))
 
-    assert seconds(16_000) < 64 * seconds(1_000) + 0.05
+    assert seconds(8_000) < 64 * seconds(500) + 0.05
 
 
 def test_strict_raises_the_first_mistake_with_a_caret():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from promptattn.errors import PromptSyntaxError
 from promptattn.prompt import Break, Prompt, Span, parse
-from promptattn.prompt.render import plain_decimal
+from promptattn.prompt.numbers import plain_decimal
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"])) | st.lists(
     st.sampled_from([*"()[]:\\ <>", "BREAK", "1.2", "<lora:x:1>", "<LORA:", "gato"])

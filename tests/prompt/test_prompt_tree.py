@@ -183,7 +183,7 @@ def test_nesting_is_bounded_so_that_no_walk_runs_out_of_stack():
     assert prompt == Prompt(prompt.nodes)
     assert hash(prompt) == hash(Prompt(prompt.nodes))
     assert repr(prompt).count("Schedule") == MAX_NESTING
-    with pytest.raises(PromptSyntaxError, match="nest at most 64 deep"):
+    with pytest.raises(PromptSyntaxError, match="nest at most 32 deep"):
         Prompt((Alternate((prompt, A)),))
 
 
