@@ -1,5 +1,6 @@
-"""What the commands show: notes, errors and progress, in one place for the command line and the scripts."""
+"""What the commands show: results, notes, errors and progress, in one place for the command line and the scripts."""
 
+import json
 import os
 import warnings
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from rich.text import Text
 
 from promptattn.errors import ConfigError, PromptAttnError, PromptAttnWarning, PromptSyntaxError
 
-__all__ = ["FAILURE", "USAGE", "err", "note", "out", "progress", "told"]
+__all__ = ["FAILURE", "USAGE", "emit", "err", "note", "out", "progress", "told"]
 
 FAILURE, USAGE = 1, 2
 
@@ -73,6 +74,11 @@ def told(verbose: bool) -> Iterator[None]:
                 raise
             note("error", str(error))
             raise typer.Exit(USAGE if isinstance(error, ConfigError | PromptSyntaxError) else FAILURE) from None
+
+
+def emit(value: Any) -> None:
+    """`value` as JSON on stdout, unwrapped and uncoloured, so that it can be piped."""
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False))
 
 
 def note(severity: str, message: str) -> None:

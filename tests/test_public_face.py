@@ -8,7 +8,19 @@ import pytest
 import promptattn
 from promptattn import errors
 
-ROOMS = ["core", "errors", "export", "maps", "processors", "prompt", "run", "shapes", "sweeps", "weighting"]
+ROOMS = [
+    "core",
+    "errors",
+    "explanation",
+    "export",
+    "maps",
+    "processors",
+    "prompt",
+    "run",
+    "shapes",
+    "sweeps",
+    "weighting",
+]
 
 
 def test_every_public_name_resolves():

@@ -2,12 +2,13 @@
 
 import typer
 
+from promptattn.cli.explain import explain
 from promptattn.cli.export import export
 from promptattn.cli.generate import generate
 from promptattn.cli.sweep import sweep
 from promptattn.cli.tokens import tokens
 
-__all__ = ["app", "export", "generate", "main", "sweep", "tokens"]
+__all__ = ["app", "explain", "export", "generate", "main", "sweep", "tokens"]
 
 app = typer.Typer(
     help="Weigh the words of a text-to-image prompt inside the attention, and see where each of them went.",
@@ -18,6 +19,7 @@ app = typer.Typer(
 app.command()(generate)
 app.command()(export)
 app.command()(sweep)
+app.command()(explain)
 app.command()(tokens)
 
 

@@ -6,23 +6,34 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from promptattn.prompt import EncoderPlan
+    from promptattn.explanation import EncoderReading
 
 __all__ = ["token_table"]
 
+_COLUMNS = ("#", "id", "token", "word", "weight", "denoiser", "text encoder", "chunk")
+_LEFT = ("token", "word")
 
-def token_table(title: str, encoder: "EncoderPlan") -> Table:
-    """One row for each token that the encoder reads."""
+
+def token_table(title: str, encoder: "EncoderReading", *, acting: bool = True) -> Table:
+    """One row for each token that the encoder reads; with `acting`, also what its weight becomes in attention."""
     chunks = len(encoder.chunks)
     used = f"{len(encoder.tokens)} tokens in {chunks} chunk{'s' if chunks > 1 else ''} of {encoder.window}"
     table = Table(title=Text(f"{title}: {used}"), title_justify="left")
-    for name, justify in (("#", "right"), ("id", "right"), ("token", "left"), ("word", "left"), ("weight", "right")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    table.add_column("chunk", justify="right")
+    for name in _COLUMNS:
+        if acting or name not in ("denoiser", "text encoder"):
+            table.add_column(name, justify="left" if name in _LEFT else "right")
+    before = 0
     for token in encoder.tokens:
-        word = "" if token.word is None else encoder.words[token.word].text
-        weight = f"{token.weight:g}"
+        if token.chunk > before:
+            table.add_section()
+            before = token.chunk
+        odds = [_odds(token.denoiser), _odds(token.text_encoder)] if acting else []
+        cells = [str(token.index), str(token.id), token.text, token.word or "", f"{token.weight:g}", *odds]
         # Text, not markup: a prompt may well hold square brackets.
-        cells = (str(token.index), str(token.id), token.text, word, weight, str(token.chunk + 1))
-        table.add_row(*map(Text, cells), style="bold" if token.weight != 1 else None)
+        table.add_row(*map(Text, [*cells, str(token.chunk + 1)]), style="bold" if token.weight != 1 else None)
     return table
+
+
+def _odds(weight: float | None) -> str:
+    """What a key is weighted by; nothing where it is left alone, a dash where the word has no key."""
+    return "-" if weight is None else "" if weight == 1.0 else f"x {weight:.3g}"

@@ -2,9 +2,9 @@
 
 from rich.text import Text
 
-from promptattn.cli.options import Model, Negative, Prompt, Verbose
+from promptattn.cli.options import Json, Model, Negative, Prompt, Syntax, Verbose
 from promptattn.cli.tables import token_table
-from promptattn.console import note, out, told
+from promptattn.console import emit, note, out, told
 
 __all__ = ["tokens"]
 
@@ -13,22 +13,36 @@ def tokens(
     prompt: Prompt,
     negative: Negative = None,
     model: Model = "shapes",
+    syntax: Syntax = None,
+    as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
     """Show how a prompt is cut into tokens: word, weight, chunk, and what is cut off, for every text encoder.
 
     **Example:** `promptattn tokens "un gato (rojo:1.4) persigue a un ratón gris"`
+
+    What weights become, and schedules step by step, are told by `promptattn explain`.
     """
     with told(verbose):
-        from promptattn.prompt import plan
-        from promptattn.run.load import load_tokenizers
+        from dataclasses import asdict
 
-        planned = plan(load_tokenizers(model), prompt, negative)
-        sides = [("prompt", planned.encoders)] + ([("negative prompt", planned.negative)] if negative else [])
-        for side, encoders in sides:
-            for encoder in encoders:
-                out.print(token_table(f"{side}, {encoder.name}", encoder))
+        from promptattn.explanation import explain
+
+        explained = explain(prompt, model, negative, syntax=syntax or "a1111")
+        read = [
+            ("prompt", explained.prompt),
+            *([("negative prompt", explained.negative)] if explained.negative else []),
+        ]
+        readings = [
+            (side, text, encoder) for side, reading in read for text in reading.texts for encoder in text.encoders
+        ]
+        if as_json:
+            emit([{"side": side, "text": text.text, **asdict(encoder)} for side, text, encoder in readings])
+        else:
+            for side, _, encoder in readings:
+                out.print(token_table(f"{side}, {encoder.name}", encoder, acting=False))
                 if encoder.cut:
-                    out.print(Text("cut off: " + " ".join(word.text for word in encoder.cut), style="bold red"))
-        for diagnostic in planned.diagnostics:
-            note(diagnostic.severity, str(diagnostic))
+                    out.print(Text("cut off: " + " ".join(encoder.cut), style="bold red"))
+        for found in explained.findings:
+            where = "prompt" if found.source == "prompt" else "negative prompt"
+            note(found.severity, f"{found.message} ({where}, character {found.start + 1})")

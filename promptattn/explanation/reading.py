@@ -1,0 +1,118 @@
+"""Reading a prompt: which text holds in which steps, and its tokens and words in every text encoder."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from promptattn.explanation.model import ModelFacts
+from promptattn.explanation.readings import (
+    EncoderReading,
+    Moment,
+    PartReading,
+    PromptReading,
+    Text,
+    TokenReading,
+    WordReading,
+)
+from promptattn.explanation.tree import tree_of
+from promptattn.prompt import Blend, Diagnostic, EncoderPlan, Part, Prompt, find_in_timeline, plan
+from promptattn.weighting import Method, Weighting
+
+__all__ = ["read"]
+
+
+def read(
+    prompt: Prompt, source: Any, model: ModelFacts, method: Method, steps: int
+) -> tuple[PromptReading, list[Diagnostic], list[Prompt]]:
+    """The reading of a prompt, all findings about it, and every plain prompt that it comes to.
+
+    `source` is what :func:`promptattn.prompt.plan` takes.
+    """
+    found = dict.fromkeys([*prompt.diagnostics, *find_in_timeline(prompt, steps)])
+    plain: dict[Prompt, None] = {}
+    length = model.settings.get("max_sequence_length")
+
+    def texts(moment: Prompt) -> tuple[Text, ...]:
+        blended = []
+        for part in _blended(moment):
+            planned = plan(source, part.prompt, max_sequence_length=length)
+            found.update(dict.fromkeys(planned.diagnostics))
+            plain[part.prompt] = None
+            encoders = tuple(_encoder(each, model, method) for each in planned.encoders)
+            blended.append(Text(part.prompt.text, part.weight, encoders))
+        return tuple(blended)
+
+    parts = []
+    for part in prompt.parts:
+        moments = tuple(
+            Moment(ranges, moment.render(), texts(moment)) for moment, ranges in _moments(part.prompt, steps).items()
+        )
+        parts.append(PartReading(part.weight, moments))
+    written = prompt.source if prompt.source is not None else prompt.render()
+    return PromptReading(written, tree_of(prompt, steps), tuple(parts)), list(found), list(plain)
+
+
+def _moments(prompt: Prompt, steps: int) -> dict[Prompt, tuple[tuple[int, int], ...]]:
+    """Each prompt of the timeline once, with the ranges of steps (first, last) in which it holds."""
+    changes = prompt.timeline(steps)
+    ends = [(start, end - 1) for (start, _), (end, _) in pairwise([*changes, (steps, prompt)])]
+    found: dict[Prompt, tuple[tuple[int, int], ...]] = {}
+    for (_, moment), range_ in zip(changes, ends, strict=True):
+        found[moment] = (*found.get(moment, ()), range_)
+    return found
+
+
+def _blended(prompt: Prompt) -> Sequence[Part]:
+    only = prompt.nodes[0] if len(prompt.nodes) == 1 else None
+    if not isinstance(only, Blend):
+        return [Part(prompt)]
+    total = sum(part.weight for part in only.parts) if only.normalise else 1.0
+    return [
+        Part(inner.prompt, part.weight / total * inner.weight) for part in only.parts for inner in _blended(part.prompt)
+    ]
+
+
+def _encoder(planned: EncoderPlan, model: ModelFacts, method: Method) -> EncoderReading:
+    role = next((encoder.role for encoder in model.encoders if encoder.name == planned.name), "rows")
+    in_rows = role == "rows"
+    tokens = tuple(
+        TokenReading(
+            token.index,
+            token.id,
+            token.text,
+            None if token.word is None else planned.words[token.word].text,
+            token.weight,
+            method.in_denoiser(token.weight) if in_rows else None,
+            method.in_text_encoder(token.weight),
+            token.chunk,
+            token.slot,
+        )
+        for token in planned.tokens
+    )
+    lost = {word.index for word in planned.cut}
+    words = tuple(
+        WordReading(
+            word.text,
+            word.occurrence,
+            word.weight,
+            word.tokens,
+            ("partly" if word.tokens else "cut") if word.index in lost else "read" if word.tokens else "no token",
+            _acts(word.weight, in_rows, method) if word.tokens else (),
+        )
+        for word in planned.words
+    )
+    chunks = tuple(len(chunk.tokens) for chunk in planned.chunks)
+    cut = tuple(word.text for word in planned.cut)
+    return EncoderReading(planned.name, role, planned.window, chunks, tokens, words, cut)
+
+
+def _acts(weight: float, in_rows: bool, method: Method) -> tuple[str, ...]:
+    if weight == 1.0:
+        return ()
+    if not isinstance(method, Weighting):
+        return ("embeddings",) if in_rows or method.pooled else ()
+    places = {
+        "denoiser": in_rows and method.in_denoiser(weight) != 1.0,
+        "text encoder": method.in_text_encoder(weight) != 1.0,
+    }
+    return tuple(place for place, there in places.items() if there)

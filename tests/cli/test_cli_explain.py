@@ -1,0 +1,55 @@
+"""`promptattn explain` and `promptattn tokens` on the model in the package."""
+
+import json
+
+import pytest
+
+
+def words(done):
+    return " ".join(done.output.split())
+
+
+def test_explain_shows_tree_tokens_and_notes(command):
+    done = command("explain", "un (gato:1.4) ratón ((x", "-n", "(dog:0.5)", "--steps", 8)
+    assert done.exit_code == 0, done.output
+    for expected in ("“gato” x 1.4", "ratón", "x 3.", "negative prompt, text_encoder", "attention:", "^^"):
+        assert expected in words(done)
+
+
+def test_json_is_all_there_is_on_stdout(command):
+    for arguments in (["explain", "un (gato:1.4) ratón ((x"], ["tokens", "un (gato:1.4) ratón ((x"]):
+        done = command(*arguments, "--json")
+        assert done.exit_code == 0
+        assert "gato" in json.dumps(json.loads(done.stdout))
+    done = command("tokens", "un ((x", "--json")
+    assert "never closed" in " ".join(done.stderr.split())
+
+
+def test_method_and_place_are_those_of_generate(command):
+    found = json.loads(command("explain", "a (cat:1.4)", "--method", "comfy", "--json").stdout)
+    assert found["method"]["name"] == "comfy"
+    found = json.loads(command("explain", "a (cat:1.4)", "--where", "both", "--strength", "exact", "--json").stdout)
+    (token,) = [
+        token
+        for token in found["prompt"]["parts"][0]["moments"][0]["texts"][0]["encoders"][0]["tokens"]
+        if token["word"] == "cat"
+    ]
+    assert (token["denoiser"], token["text_encoder"]) == (1.4, 1.4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["explain", "a cat", "--steps", "0"], 2, "steps=0"),
+        (["explain", "a cat", "--method", "comfi"], 2, "did you mean comfy"),
+        (["explain", "a cat", "--method", "comfy", "--where", "text"], 2, "where"),
+        (["explain", "a cat", "--syntax", "latin"], 2, "latin"),
+        (["explain", "a cat", "--model", "no-such-model"], 1, "no model"),
+        (["tokens", "a cat", "--syntax", "latin"], 2, "latin"),
+    ],
+)
+def test_mistakes_are_one_sentence(command, arguments, code, message):
+    done = command(*arguments)
+    assert done.exit_code == code, done.output
+    assert message in words(done)
+    assert "Traceback" not in done.output
