@@ -184,7 +184,7 @@ def test_many_words_at_once(table):
 def test_the_report(table, tmp_path):
     found = build(table, ["attention", "negpip", "a1111", "comfy"], {"model": "made up", "scenes": 12})
     assert found["methods"] == list(FEW)
-    lost = "colour, more: mean pixel change elsewhere at 1.1 of the own area: 0.40 against 0.20 of comfy"
+    lost = "colour, more: mean pixel change elsewhere at 1.1 times the own area: 0.40 against 0.20 of comfy"
     assert any(line.startswith(f"{lost}: worse than comfy by 0.20") for line in found["losses"])
     assert (
         "colour: gone at weight 0: 0 % against 100 % of a1111: worse than a1111 by 100 % (100 % to 100 %)"
@@ -198,7 +198,7 @@ def test_the_report(table, tmp_path):
     text = markdown(found)
     assert "nan" not in text
     assert "worse than comfy" in text
-    row = next(line for line in text.splitlines() if line.startswith("| attention |"))
+    row = next(line for line in text.splitlines() if line.startswith("| colour | attention |"))
     assert "0.40 *" in row  # off the front, and marked
     assert row.endswith("| none |")
     pytest.importorskip("matplotlib")

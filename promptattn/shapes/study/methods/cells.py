@@ -11,7 +11,7 @@ from promptattn.shapes.study.cases import Case
 from promptattn.shapes.study.cells import Cell, grid
 from promptattn.weighting import METHODS
 
-__all__ = ["BLOCKS", "COMPANY", "COMPANY_SCENES", "COMPANY_WEIGHT", "LADDER", "METHODS", "TARGETS", "WEIGHTS", "blocks"]
+__all__ = ["BLOCKS", "COMPANY", "COMPANY_SCENES", "COMPANY_WEIGHT", "LADDER", "TARGETS", "WEIGHTS", "blocks"]
 
 TARGETS = ("colour", "noun")
 LADDER = (0.0, 0.5, 1.0, 1.2, 1.5, 2.0, 3.0)

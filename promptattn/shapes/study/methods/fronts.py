@@ -68,8 +68,8 @@ def front(
         if (path := _path(table, method, target, direction, side)) is not None
     }
     strength = strength_of(target, direction)
-    what = "area" if strength == "own" else "scenes with its shape"
-    question = f"{target}, {direction.name}: {MEASURES[side]} at {level:g} of the own {what}"
+    what = "the own area" if strength == "own" else "the scenes that show its shape"
+    question = f"{target}, {direction.name}: {MEASURES[side]} at {level:g} times {what}"
     sides = Contest(question, side, {method: each for method, (_, each) in paths.items()}, more=False)
     return Front(direction, level, sides, {method: float(weight[0]) for method, (weight, _) in paths.items()})
 

@@ -10,6 +10,24 @@ from promptattn.shapes.study.wording import interval
 
 __all__ = ["markdown"]
 
+_SUMMARY = (
+    "most of the own area",
+    "gone at weight 0",
+    "gone at weight -1",
+    "more weight gives more",
+    "falls clearly somewhere",
+    "change elsewhere at 1.1 times the strength",
+    "change elsewhere at half the strength",
+)
+_NOTES = """\
+{scenes} scenes in each cell; brackets hold 95 % bootstrap intervals over scenes, not corrected for their number. An
+asterisk marks what is clearly worse than the best of its column: the interval of the paired difference does not hold 0.
+
+- More weight gives more: of a colour's area, and of how much the outline that stands there is like a noun's shape.
+- Strength: the own object's area relative to weight 1; for less of a noun, the scenes that show its shape. Methods have
+  the same strength at different weights, found between those that were painted along straight lines.
+- Gone: a colour from all but 1 % of the image, a noun's shape from the object of the own colour, in an image not broken.
+- Images break: from this weight above 1 on, more than 5 % of them are no picture of their caption any more."""
 _SHOWN = ("own", "shape", "likeness", "other", "change", "broken", "backwards")
 
 
@@ -20,9 +38,9 @@ def markdown(report: Mapping[str, Any]) -> str:
         return f"# Weighting methods on {settings.get('model', 'this model')}\n\nNo method has all its weights yet.\n"
     parts = [
         f"# Weighting methods on {settings.get('model', 'this model')}",
-        f"{settings.get('scenes', '')} scenes in each cell; brackets hold 95 % bootstrap intervals over scenes.",
+        _NOTES.format(scenes=settings.get("scenes", "")),
         *_missing(settings.get("refused", {})),
-        *(_summary(report, target) for target in report["cells"]),
+        _summary(report),
         _listed("Advice", report["advice"], "Nothing follows yet."),
         _listed(f"Losses of {OURS}", report["losses"], "None."),
         *(_fronts(report, target) for target in report["fronts"]),
@@ -40,17 +58,25 @@ def _listed(title: str, lines: Sequence[str], otherwise: str) -> str:
     return f"### {title}\n\n" + ("\n".join(f"- {line}" for line in lines) or otherwise)
 
 
-def _summary(report: Mapping[str, Any], target: str) -> str:
-    """One row for each method: what it gives, takes, costs and breaks. `*` marks who is clearly behind the best."""
-    questions = [each for each in report["questions"][target] if each["measure"] != "broken"]
-    middle = [each for each in report["fronts"][target] if each["level"] in (1.1, 0.5)]
-    columns = [*questions, *middle]
-    head = ["method", *(each["question"].split(": ", 1)[1] for each in columns), "images break from weight"]
-    rows = [
-        [method, *(_starred(each, method) for each in columns), _breaking(report, target, method)]
-        for method in report["methods"]
-    ]
-    return titled(f"{target.capitalize()}: the methods side by side", head, rows)
+def _summary(report: Mapping[str, Any]) -> str:
+    """One row for each word and method: what it gives, takes, costs and breaks."""
+    rows = []
+    for target in report["cells"]:
+        asked = _asked(report, target)
+        for method in report["methods"]:
+            answers = [_starred(asked[head], method) for head in _SUMMARY]
+            rows.append([target, method, *answers, _breaking(report, target, method)])
+    return titled("The methods side by side", ["word", "method", *_SUMMARY, "images break from weight"], rows)
+
+
+def _asked(report: Mapping[str, Any], target: str) -> dict[str, Any]:
+    """The questions of the summary, by its heads."""
+    strongest, zero, negative, rises, _, turns, *_ = report["questions"][target]
+    more, less = (
+        next(each for each in report["fronts"][target] if (each["direction"], each["level"]) == place)
+        for place in (("more", 1.1), ("less", 0.5))
+    )
+    return dict(zip(_SUMMARY, (strongest, zero, negative, rises, turns, more, less), strict=True))
 
 
 def _breaking(report: Mapping[str, Any], target: str, method: str) -> str:
