@@ -12,6 +12,8 @@ from promptattn.export.metadata import IN_CONFIG, ImageMetadata, Note, read_imag
 
 __all__ = ["config_from_image"]
 
+_LARGEST_OPTION = 1e6
+
 
 def config_from_image(
     image: str | PathLike[str],
@@ -38,9 +40,10 @@ def config_from_image(
         notes = [note for note in notes if note.code != "weighting"]
         for name in [name for name in settings if IN_CONFIG[name].startswith("weighting.")]:
             del settings[name]
-    if settings.get("dtype") not in (None, *DTYPES):
-        said = f"the image was made in {settings.pop('dtype')!r:.20}, which is not to be had here"
+    if isinstance(settings.get("dtype"), str) and settings["dtype"] not in DTYPES:
+        said = f"the image was made in {settings.pop('dtype'):.20}, which is not to be had here"
         notes.append(Note("number-format", said))
+    _check_scheduler(settings.get("scheduler"), fspath(image))
     found = [(f"{image}:", IN_CONFIG[name], value) for name, value in settings.items()]
     return load_config(config, sets, options, found=found), notes
 
@@ -65,6 +68,16 @@ def _model(read: ImageMetadata, settings: dict[str, Any], user: RunConfig, image
             f"{image} was made by {_shown(named)}, which is neither a preset ({', '.join(preset_names())}) nor a folder"
             " here, and nothing is fetched because an image names it: say which model to use with --model."
         )
+
+
+def _check_scheduler(scheduler: Any, image: str) -> None:
+    """A scheduler makes tables as long as its options say, so what is far beyond any model's is refused."""
+    options = scheduler.get("options") if isinstance(scheduler, dict) else None
+    for name, value in options.items() if isinstance(options, dict) else ():
+        if isinstance(value, int | float) and abs(value) > _LARGEST_OPTION:
+            raise ConfigError(
+                f"{image}: scheduler.options.{name}={value!r:.20} is beyond anything that a scheduler takes."
+            )
 
 
 def _is_folder_here(name: str) -> bool:

@@ -89,9 +89,10 @@ def save_with_texts(image: Image.Image, path: Path, parameters: str, record: str
 
 def _read(file: Path) -> Texts:
     try:
-        # How large an image says it is does not matter here: its pixels are not decoded.
+        # Of no interest here: how large an image says it is, since its pixels are not decoded, and damage to its EXIF
+        # that leaves something to read.
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")
             with Image.open(file, formats=_FORMATS) as image:
                 return _texts_of(image)
     except FileNotFoundError:
