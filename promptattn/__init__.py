@@ -20,6 +20,7 @@ _HOMES = {
     "HeatMap": "promptattn.maps",
     "HeatMaps": "promptattn.maps",
     "ImageMetadata": "promptattn.export.metadata",
+    "Probe": "promptattn.run",
     "PromptAttnError": "promptattn.errors",
     "PromptAttnWarning": "promptattn.errors",
     "PromptSyntaxError": "promptattn.errors",
@@ -32,6 +33,7 @@ _HOMES = {
     "load": "promptattn.run",
     "parse": "promptattn.prompt",
     "plan": "promptattn.prompt",
+    "probe": "promptattn.run",
     "sweep": "promptattn.sweeps",
     "read_image": "promptattn.export.metadata",
 }

@@ -143,7 +143,7 @@ class WeightingConfig(Section):
             return chosen(self.method, self.where, self.strength)
         chosen(self.method, self.where, self.strength)  # it has neither, and says so
         return EmbeddingWeighting(
-            self.method,  # type: ignore[arg-type]
+            self.method,
             normalisation=self.normalisation,  # type: ignore[arg-type]
             restore_mean=self.restore_mean,
             pooled=self.pooled,

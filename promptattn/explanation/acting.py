@@ -40,7 +40,7 @@ def notes(
         *_idle(texts),
         *_negative(model, negative),
     ]
-    if beyond := overweight(method, plain):
+    if beyond := overweight(method, [span for prompt in plain for span in prompt.spans]):
         found.append(Note("overweight", "warning", beyond))
     return tuple(dict.fromkeys(found))
 

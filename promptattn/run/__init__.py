@@ -3,5 +3,6 @@
 from promptattn.run.attend import AttentionRun, attend
 from promptattn.run.generate import Generation, generate
 from promptattn.run.load import load
+from promptattn.run.probe import Probe, probe
 
-__all__ = ["AttentionRun", "Generation", "attend", "generate", "load"]
+__all__ = ["AttentionRun", "Generation", "Probe", "attend", "generate", "load", "probe"]

@@ -240,8 +240,14 @@ class AttentionRun:
         ]
 
     def _report_weights(self) -> None:
-        if too_much := overweight(self._weighting, [Prompt(tuple(self._spans()))]):
+        from promptattn.run.probe import warn_if_inert  # which attends a pipeline itself
+
+        spans = self._spans()
+        if too_much := overweight(self._weighting, spans):
             warnings.warn(too_much, PromptAttnWarning, stacklevel=3)
+        if any(span.weight != 1 and span.text.strip() for span in spans):
+            texts = [text for each in self.plans for text in (each.prompt, each.negative_prompt) if text is not None]
+            warn_if_inert(self._pipe, self._weighting, texts)
 
     def _check_composed(self) -> None:
         """Say what AND means where the model is never asked for the prediction of a negative prompt.

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from promptattn.prompt import Prompt
+from promptattn.prompt import Span
 from promptattn.weighting.methods import Method
 from promptattn.weighting.odds import CEILING
 
@@ -66,12 +66,12 @@ LIMITS = (
 """What is known, from the study in docs/weights.md."""
 
 
-def overweight(method: Method, prompts: Iterable[Prompt]) -> str | None:
-    """A sentence about the word that goes furthest beyond a limit, or None when none does."""
+def overweight(method: Method, spans: Iterable[Span]) -> str | None:
+    """A sentence about the text that goes furthest beyond a limit, or None when none does."""
     limits = [limit for limit in LIMITS if limit.method == method.name]
     beyond = [
         (size / limit.largest, word, weight, limit)
-        for word, weight in {(span.text.strip(), span.weight) for prompt in prompts for span in prompt.spans}
+        for word, weight in {(span.text.strip(), span.weight) for span in spans}
         for limit in limits
         if word and (size := limit.size(method, weight)) > limit.largest * (1 + 1e-9)
     ]

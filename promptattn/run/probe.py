@@ -1,0 +1,336 @@
+"""Does a weight move this model at all? One step of the denoiser with and without it tells."""
+
+import math
+import warnings
+from collections.abc import Iterable, Iterator, MutableMapping, MutableSet, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from inspect import signature
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary, WeakSet
+
+import torch
+
+from promptattn.errors import CaptureError, ConfigError, PromptAttnWarning
+from promptattn.processors.layouts import layout_of
+from promptattn.prompt import Prompt, Span, Word, find, parse, plan
+from promptattn.run.attend import AttentionRun, attend
+from promptattn.weighting import EmbeddingWeighting, Method, Strength, chosen
+
+__all__ = ["Probe", "probe", "warn_if_inert"]
+
+PROMPT, WORD, WEIGHT = "a red cat and a blue star", "red", 1.5
+
+# Moving the prediction by less than a hundredth of what leaving the word out does is no effect that a user would see.
+# An embedding whose length is undone by a norm moves it by 1e-6 of that in float32, and by some thousandths, the
+# rounding of the longer embedding, in bfloat16.
+SHARE = 0.01
+# The change is seen twice, with independent rounding, and rounding alone agrees with itself by chance only: by about
+# 1 / sqrt(numbers) if all of a prediction's numbers were independent, which neighbours are not.
+_AGREEMENT, _CHANCE = 0.25, 20.0
+
+_LARGEST = 32  # latents a side, 256 pixels of most models: enough to see an effect, and cheap
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a weight does to the first prediction of a denoiser, as shares of that prediction's norm.
+
+    Attributes:
+        method: the name of the method.
+        word, weight: what was weighted, and by how much.
+        change: of the prediction by the weight, without guidance, cleared of rounding: the root of `<d, d'>`, where d
+            is the difference that the weight makes, and d' the same from noise that is one unit in the last place off.
+        reference: of the prediction by leaving the word out of the prompt, with the pooled embedding as it was.
+        rounding: of the difference itself, in the model's own dtype: `|d - d'|` over the root of 2.
+        inert: whether `change` is no more than 0.01 of `reference`, or d and d' are correlated by no more
+            than rounding may be by chance (0.25, and less for many numbers).
+        instead: where inert, a method that was probed too and moves this model; None if there is none.
+    """
+
+    method: str
+    word: str
+    weight: float
+    change: float
+    reference: float
+    rounding: float
+    inert: bool
+    instead: str | None = None
+
+    def __str__(self) -> str:
+        share = f", {self.change / self.reference:.2g} of what leaving the word out does" if self.reference else ""
+        moved = (
+            f"{self.method}: weight {self.weight:g} on {self.word!r} moves the prediction by {self.change:.2g}{share}"
+        )
+        if not self.inert:
+            return f"{moved}."
+        if self.change > SHARE * self.reference:
+            moved = f"{moved}, which is no more than rounding ({self.rounding:.2g})"
+        acts = "no other method was found to act" if self.instead is None else f"weighting={self.instead!r} acts"
+        return f"{moved}: it does nothing in this model, where {acts}."
+
+
+def probe(
+    pipe: Any,
+    weighting: str | Method = "attention",
+    *,
+    prompt: str | Prompt | None = None,
+    word: str | None = None,
+    weight: float = WEIGHT,
+    where: str = "auto",
+    strength: Strength = None,
+    max_sequence_length: int | None = None,
+    **call: Any,
+) -> Probe:
+    """Measure whether a weight moves this model's output, from the first step of one small image.
+
+        print(promptattn.probe(pipe, "a1111"))
+
+    Five calls of the denoiser, at no more than 32 latents (256 pixels) a side unless `call` says otherwise, and two
+    more where the method is inert. The pipeline, its scheduler and its processors are left as they were.
+
+    Args:
+        weighting, where, strength, max_sequence_length: as for :func:`promptattn.attend`.
+        prompt: the text to probe with; its own weights are not used.
+        word: a word or phrase of it; None is its first weighted text, or else its longest word.
+        weight: what to weight it by.
+        call: further arguments of the pipeline's own `__call__`, such as the `image` that some pipelines need.
+
+    Raises:
+        ConfigError: for a weight that cannot show anything, or a word that is not in the prompt.
+        PromptAttnError: whatever :func:`promptattn.attend` raises: a method that does not serve the model is refused.
+    """
+    if not math.isfinite(weight) or weight == 1:
+        raise ConfigError(f"weight={weight}: probing needs a finite weight other than 1.")
+    method = chosen(weighting, where, strength)
+    with _untouched(pipe), warnings.catch_warnings():
+        warnings.simplefilter("ignore", PromptAttnWarning)
+        texts = _texts(pipe, _given(prompt, word), weight)
+        bench = _Bench(pipe, {**_small(pipe), **call}, max_sequence_length, texts)
+        return _probed_with(bench, method, weight)
+
+
+def _probed_with(bench: "_Bench", method: Method, weight: float) -> Probe:
+    reference = bench.reference()
+    found = bench.effect(method)
+    inert, instead = found.inert(reference), None
+    if inert and method.name != "attention" and not bench.effect(chosen("attention")).inert(reference):
+        instead = "attention"
+    return Probe(method.name, bench.texts.word, weight, found.change, reference, found.rounding, inert, instead)
+
+
+def warn_if_inert(pipe: Any, method: Method, texts: Iterable[Prompt]) -> None:
+    """Warn when an embedding method does nothing in this model; probed once for each pipeline and method.
+
+    Nothing is probed in a pipeline that needs more than a prompt for a call, such as an image.
+
+    Args:
+        texts: plain prompts with weights, of which the first that has some is probed with.
+    """
+    if not isinstance(method, EmbeddingWeighting) or pipe in _being_probed or not _needs_only_text(pipe):
+        return
+    known = _known.setdefault(pipe, {})
+    if method not in known:
+        weighted = (text for text in texts if any(span.weight != 1 and span.text.strip() for span in text.spans))
+        try:
+            known[method] = probe(pipe, method, prompt=next(weighted, None))
+        except Exception:
+            # Whatever keeps this call from working, the run that the user asked for may work, or say it better.
+            known[method] = None
+    found = known[method]
+    if found is not None and found.inert:
+        warnings.warn(str(found), PromptAttnWarning, stacklevel=4)
+
+
+_known: MutableMapping[Any, dict[Method, Probe | None]] = WeakKeyDictionary()
+_being_probed: MutableSet[Any] = WeakSet()
+
+
+class _Texts(NamedTuple):
+    """The word, and the prompt as it is, with the word weighted, and without it."""
+
+    word: str
+    plain: Prompt
+    weighted: Prompt
+    without: Prompt
+
+
+def _given(prompt: str | Prompt | None, word: str | None) -> tuple[str, str | None]:
+    """The clean text, and the word in it that is meant, if one is."""
+    if prompt is None:
+        return (PROMPT, WORD) if word is None else (f"a {word}", word)
+    parsed = parse(prompt) if isinstance(prompt, str) else prompt
+    weighted = (span.text.strip() for span in parsed.spans if span.weight != 1)
+    return parsed.text, word or next((text for text in weighted if text), None)
+
+
+def _texts(pipe: Any, given: tuple[str, str | None], weight: float) -> _Texts:
+    text, word = given
+    words = plan(pipe, Prompt((Span(text),))).encoders[0].words
+    start, end = _place(words, word)
+    before, after = text[:start], text[end:]
+    return _Texts(
+        word=text[start:end],
+        plain=_joined((text, 1.0)),
+        weighted=_joined((before, 1.0), (text[start:end], weight), (after, 1.0)),
+        without=_joined((f"{before.rstrip()} {after.lstrip()}".strip(), 1.0)),
+    )
+
+
+def _place(words: Sequence[Word], word: str | None) -> tuple[int, int]:
+    """Where the word, or the longest one that reaches the model, stands in the text."""
+    if word is not None:
+        try:
+            found = find(words, word)
+        except CaptureError as error:
+            raise ConfigError(f"there is nothing to probe: {error}.") from error
+        return found[0].start, found[-1].end
+    reaching = [each for each in words if each.tokens and not each.is_punctuation]
+    if not reaching:
+        raise ConfigError("there is nothing to probe: the prompt has no word that reaches the model.")
+    longest = max(reaching, key=lambda each: each.end - each.start)
+    return longest.start, longest.end
+
+
+def _joined(*parts: tuple[str, float]) -> Prompt:
+    return Prompt(tuple(Span(text, weight) for text, weight in parts if text))
+
+
+class _Enough(Exception):
+    """The first prediction is there."""
+
+
+class _Effect(NamedTuple):
+    """Of a weight on the prediction: see :class:`Probe`; `certain`: whether d and d' agree by more than chance."""
+
+    change: float
+    rounding: float
+    certain: bool
+
+    def inert(self, reference: float) -> bool:
+        return self.change <= SHARE * reference or not self.certain
+
+
+class _Bench:
+    """A pipeline whose first prediction is looked at, always from the same noise, or noise that is a unit off."""
+
+    def __init__(self, pipe: Any, call: dict[str, Any], max_sequence_length: int | None, texts: _Texts) -> None:
+        self._pipe, self._call, self._length = pipe, call, max_sequence_length
+        self._denoiser = _denoiser(pipe)
+        self._sample = layout_of(self._denoiser).sample
+        self.texts = texts
+        self._plain = [self._predict(texts.plain, chosen("attention"), nudged=nudged) for nudged in (False, True)]
+
+    def effect(self, method: Method) -> _Effect:
+        """What the weight does by this method."""
+        weighted = [self._predict(self.texts.weighted, method, nudged=nudged) for nudged in (False, True)]
+        one, other = (ours - plain for ours, plain in zip(weighted, self._plain, strict=True))
+        norm, common = float(self._plain[0].norm()) or 1.0, float((one * other).sum())
+        size = float(one.norm() * other.norm())
+        return _Effect(
+            change=math.sqrt(max(common, 0.0)) / norm,
+            rounding=float((one - other).norm()) / math.sqrt(2) / norm,
+            certain=common > size * min(_AGREEMENT, _CHANCE / math.sqrt(one.numel())),
+        )
+
+    def reference(self) -> float:
+        """What leaving the word out does."""
+        pooled = self._inputs(self.texts.plain).get("pooled_prompt_embeds")
+        without = self._predict(self.texts.without, chosen("attention"), pooled=pooled)
+        return float((without - self._plain[0]).norm()) / (float(self._plain[0].norm()) or 1.0)
+
+    def _inputs(self, prompt: Prompt) -> dict[str, Any]:
+        with self._run(prompt, chosen("attention")) as run:
+            return run.inputs
+
+    def _run(self, prompt: Prompt, method: Method) -> AttentionRun:
+        return attend(self._pipe, prompt, weighting=method, capture=False, max_sequence_length=self._length)
+
+    def _predict(
+        self, prompt: Prompt, method: Method, *, nudged: bool = False, pooled: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The denoiser's first prediction for the prompt, float32."""
+        with self._run(prompt, method) as run, self._stopped(nudged) as seen:
+            inputs = run.inputs if pooled is None else {**run.inputs, "pooled_prompt_embeds": pooled}
+            self._pipe(**inputs, **self._call, generator=torch.Generator().manual_seed(0))
+        return seen[0]
+
+    @contextmanager
+    def _stopped(self, nudged: bool) -> Iterator[list[torch.Tensor]]:
+        """While open, a call of the pipeline ends with the first prediction, which is put into the list."""
+        seen: list[torch.Tensor] = []
+
+        def before(denoiser: torch.nn.Module, args: Any, kwargs: Any) -> Any:
+            bound = signature(denoiser.forward).bind_partial(*args, **kwargs)
+            bound.arguments[self._sample] = _a_unit_off(bound.arguments[self._sample])
+            return bound.args, bound.kwargs
+
+        def after(denoiser: Any, args: Any, output: Any) -> None:
+            seen.append(output[0].detach().float())
+            raise _Enough
+
+        handles = [self._denoiser.register_forward_hook(after)]
+        if nudged:
+            handles.append(self._denoiser.register_forward_pre_hook(before, with_kwargs=True))
+        try:
+            yield seen
+        except _Enough:
+            pass
+        finally:
+            for handle in handles:
+                handle.remove()
+            # What the pipeline would have done at its end: models that are offloaded go back.
+            if hasattr(self._pipe, "maybe_free_model_hooks"):
+                self._pipe.maybe_free_model_hooks()
+
+
+def _a_unit_off(sample: torch.Tensor) -> torch.Tensor:
+    """Every number a unit in the last place larger or smaller, as chance has it."""
+    signs = torch.randint(0, 2, sample.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    return sample * (1 + torch.finfo(sample.dtype).eps * signs.to(sample))
+
+
+def _denoiser(pipe: Any) -> torch.nn.Module:
+    unet = getattr(pipe, "unet", None)
+    denoiser: torch.nn.Module = pipe.transformer if unet is None else unet
+    return denoiser
+
+
+def _small(pipe: Any) -> dict[str, Any]:
+    """Two steps without guidance, at no more than 32 latents a side."""
+    takes = signature(pipe.__call__).parameters
+    sample = getattr(pipe, "default_sample_size", None) or getattr(_denoiser(pipe).config, "sample_size", None)
+    wanted: dict[str, Any] = {"num_inference_steps": 2, "guidance_scale": 1.0, "output_type": "latent"}
+    if isinstance(sample, int) and "image" not in takes:
+        side = min(sample, _LARGEST) * int(getattr(pipe, "vae_scale_factor", 8))
+        wanted |= {"height": side, "width": side}
+    return {name: value for name, value in wanted.items() if name in takes}
+
+
+def _needs_only_text(pipe: Any) -> bool:
+    """Whether a prompt is all that a call needs: not so image to image, inpainting, ControlNet ..."""
+    takes = signature(pipe.__call__).parameters
+    return not any("image" in name and name not in _ADDITIONS for name in takes)
+
+
+# Of calls that make an image from text alone.
+_ADDITIONS = {
+    "num_images_per_prompt", "ip_adapter_image", "ip_adapter_image_embeds", "negative_ip_adapter_image",
+    "negative_ip_adapter_image_embeds",
+}  # fmt: skip
+
+
+@contextmanager
+def _untouched(pipe: Any) -> Iterator[None]:
+    """The pipeline with another scheduler of its kind for as long, and without a progress bar; then as it was."""
+    before = dict(vars(pipe))
+    _being_probed.add(pipe)
+    try:
+        if getattr(pipe, "scheduler", None) is not None:
+            pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)
+        pipe.set_progress_bar_config(disable=True)
+        yield
+    finally:
+        vars(pipe).clear()
+        vars(pipe).update(before)
+        _being_probed.discard(pipe)
