@@ -4,6 +4,8 @@ from contextlib import contextmanager
 
 import torch
 
+import promptattn
+
 SIZE = dict(height=16, width=24)  # not square
 
 
@@ -79,3 +81,24 @@ def words_at(pipe, text):
     embeds, pooled = encoded(pipe, text)
     found = {"encoder_hidden_states": embeds}
     return found if pooled is None else {**found, "pooled_projections": pooled}
+
+
+def spliced(pipe, runs, **options):
+    """Plain runs, one after the other over the same latents: `runs` are (first step, arguments of `attend`).
+
+    Each makes all steps, and has the latents of the one before in the place of its own when its turn comes: exact with
+    schedulers that keep nothing from step to step.
+    """
+    handed = None
+    for first, arguments in runs:
+        latents = {}
+
+        def note(pipe, step, timestep, kwargs, first=first, handed=handed, latents=latents):
+            taken = handed[step] if step + 1 == first else kwargs["latents"]
+            latents[step] = taken.clone()
+            return {"latents": taken}
+
+        with promptattn.attend(pipe, *arguments[:2], **arguments[2]) as run:
+            images = generate(pipe, **run.inputs, **options, callback_on_step_end=note)
+        handed = latents
+    return images
