@@ -13,6 +13,7 @@ from promptattn.cli.options import (
     Force,
     Guidance,
     Height,
+    Metadata,
     Method,
     ModelOfConfig,
     Negative,
@@ -66,6 +67,7 @@ def sweep(
     ] = None,
     batch: Annotated[int, typer.Option(help="Images in one call of the model.")] = 4,
     limit: Annotated[int, typer.Option(help="Refuse to make more images than this.")] = 64,
+    metadata: Metadata = None,
     device: Device = None,
     dtype: Dtype = None,
     verbose: Verbose = False,
@@ -102,6 +104,7 @@ def sweep(
         device=device,
         dtype=dtype,
         capture=False if maps is False else None,
+        metadata=metadata,
     )
     with told(verbose):
         from promptattn.config import CaptureConfig, load_config

@@ -21,6 +21,7 @@ from promptattn.run.denoiser import Rows
 from promptattn.run.load import load, recommended
 from promptattn.run.schedulers import scheduler_settings
 from promptattn.run.steps import step_of_call
+from promptattn.run.written import prompts_written
 from promptattn.selection import Steps
 from promptattn.weighting import Method, Strength, chosen
 
@@ -180,15 +181,13 @@ def generate(
             generator=[torch.Generator("cpu").manual_seed(each) for each in seeds],
         ).images
     settings = {
-        "prompt": _texts(prompt, len(run.plans)),
-        "negative_prompt": None if negative_prompt is None else _texts(negative_prompt, len(run.plans)),
+        **prompts_written(prompt, negative_prompt, syntax, len(run.plans)),
         "seed": seeds if isinstance(seed, Sequence) else seed,
         **_defaults(pipe),
         **{name: value for name, value in options.items() if name != "callback_on_step_end"},
         "height": images[0].height,
         "width": images[0].width,
         "num_images_per_prompt": num_images_per_prompt,
-        "syntax": syntax,
         **_method_written(chosen(weighting, where, strength)),
         "rows": rows,
         "layers": layers if layers is None or isinstance(layers, str) else list(layers),
@@ -201,12 +200,6 @@ def generate(
     }
     maps = _maps(run, settings) if capture else None
     return Generation(list(images), maps, seeds[0], settings)
-
-
-def _texts(prompt: str | Prompt | Sequence[str | Prompt], count: int) -> list[str]:
-    """The prompts as they were typed, or, made in code, as they are written; one for all is repeated."""
-    prompts = [prompt] * count if isinstance(prompt, str | Prompt) else prompt
-    return [each if isinstance(each, str) else each.render() for each in prompts] * (count // len(prompts))
 
 
 def _defaults(pipe: Any) -> dict[str, Any]:

@@ -57,7 +57,13 @@ def sweep_config(
             **options_of(config),
         )
         on_stage("Writing")
-        made.write(partial, words=export.words or (), alpha=export.alpha, colormap=export.colormap)
+        made.write(
+            partial,
+            words=export.words or (),
+            alpha=export.alpha,
+            colormap=export.colormap,
+            metadata=export.metadata,
+        )
     return Path(export.folder), made
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from promptattn.errors import CaptureError
-from promptattn.export import atomic_folder, safe_name
+from promptattn.export import atomic_folder, safe_name, write_image
 from promptattn.maps import HeatMap
 from promptattn.maps.paint import blend, level_of
 from promptattn.sweeps.cells import Cell, map_of
@@ -106,6 +106,7 @@ class Sweep:
         force: bool = False,
         alpha: float = 0.9,
         colormap: str = "ember",
+        metadata: bool = True,
     ) -> Path:
         """Write the sweep to a folder, whole or not at all, and return its path.
 
@@ -116,17 +117,24 @@ class Sweep:
             words: draw the maps of these words or phrases instead.
             force: replace a folder that an earlier sweep wrote. Any other existing folder is kept.
             alpha, colormap: as for `HeatMap.overlay`.
+            metadata: whether each image of `images/` holds how it was made; see :func:`promptattn.export.write_image`.
 
         Raises:
             CaptureError: for a word that no cell has.
             ExportError: if the folder exists or cannot be written; nothing is left behind then.
         """
         with atomic_folder(folder, force=force, marker=SWEEP_FILE) as partial:
-            self.write(partial, words=words, alpha=alpha, colormap=colormap)
+            self.write(partial, words=words, alpha=alpha, colormap=colormap, metadata=metadata)
         return Path(folder)
 
     def write(
-        self, folder: Path, *, words: Sequence[str | Key] = (), alpha: float = 0.9, colormap: str = "ember"
+        self,
+        folder: Path,
+        *,
+        words: Sequence[str | Key] = (),
+        alpha: float = 0.9,
+        colormap: str = "ember",
+        metadata: bool = True,
     ) -> None:
         """What `save` writes, into a folder that exists; for callers that have opened an `atomic_folder` themselves."""
         chosen = self._chosen(words)
@@ -135,7 +143,7 @@ class Sweep:
         for index, (cell, entry) in enumerate(zip(self.cells, description["cells"], strict=True)):
             values = " ".join(value or "nothing" for value in cell.point.values)
             entry["file"] = f"images/{safe_name(index, f'{values} seed {cell.seed}')}.png"
-            cell.image.save(folder / entry["file"])
+            write_image(cell.image, folder / entry["file"], self._settings_of(cell) if metadata else None)
         self.grid().save(folder / "grid.png")
         description["maps"] = {}
         for index, (label, maps) in enumerate(chosen):
@@ -145,6 +153,12 @@ class Sweep:
             description["maps"][label] = name
         text = json.dumps(description, ensure_ascii=False, indent=1, allow_nan=False)
         (folder / SWEEP_FILE).write_text(text + "\n", encoding="utf-8")
+
+    def _settings_of(self, cell: Cell) -> dict[str, Any]:
+        """What makes the image of one cell alone."""
+        negative = None if cell.point.negative is None else [cell.point.negative]
+        own = {"prompt": [cell.point.prompt], "negative_prompt": negative, "seed": cell.seed}
+        return {**self.settings, **own, "num_images_per_prompt": 1}
 
     def _chosen(self, words: Sequence[str | Key]) -> list[tuple[str, Maps]]:
         """Whose maps to draw, and the maps."""

@@ -198,3 +198,26 @@ def test_a_run_in_python(made, tmp_path):
         (finished,) = run_config(found)
     assert notes == []
     assert np.array_equal(np.asarray(finished.generation.images[0]), pixels(made / "image.png"))
+
+
+@pytest.mark.parametrize("metadata", [True, False])
+def test_images_of_a_sweep_hold_their_settings(tmp_path, metadata):
+    swept = promptattn.sweep("shapes", "a {red,blue} (cat:1.2)", seed=4, num_inference_steps=1, batch=1, capture=False)
+    folder = swept.save(tmp_path / "sweep", metadata=metadata)
+    blue = sorted((folder / "images").iterdir())[1]
+    if metadata:
+        assert read_image(blue).prompt == "a blue (cat:1.2)"
+        command("--from", blue, "--no-maps", "--out", tmp_path / "again")
+        assert np.array_equal(pixels(blue), pixels(tmp_path / "again" / "image.png"))
+    else:
+        assert b"tEXt" not in blue.read_bytes()
+
+
+def test_prompts_made_in_code_are_recorded_in_a_syntax_that_has_them(tmp_path):
+    from promptattn.prompt import Prompt, Span
+
+    prompt = Prompt((Span("un gato "), Span("rojo", 1.4), Span(" (x)")))
+    made = promptattn.generate("shapes", ["a (blue) cat", prompt], num_inference_steps=1, capture=False)
+    assert made.settings["prompt"] == ["a (blue) cat", r"un gato (rojo:1.4) \(x\)"]
+    assert made.settings["syntax"] == "a1111"
+    assert promptattn.parse(made.settings["prompt"][1]) == prompt
