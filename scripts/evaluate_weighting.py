@@ -114,7 +114,7 @@ def report(folder: Path, methods: tuple[str, ...], cases: list[Case]) -> None:
     from promptattn.shapes.study.wording import compact
 
     store = Store(folder)
-    settings = {**store.settings, "scenes": len(cases), "refused": refused(folder)}
+    settings = {**store.settings, "refused": refused(folder)}
     found = build(Table(store, cases), methods, settings)
     text = markdown(found)
     (folder / "report.md").write_text(text, encoding="utf-8")

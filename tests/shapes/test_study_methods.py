@@ -182,8 +182,9 @@ def test_many_words_at_once(table):
 
 
 def test_the_report(table, tmp_path):
-    found = build(table, ["attention", "negpip", "a1111", "comfy"], {"model": "made up", "scenes": 12})
+    found = build(table, ["attention", "negpip", "a1111", "comfy"], {"model": "made up"})
     assert found["methods"] == list(FEW)
+    assert (found["settings"]["scenes"], found["settings"]["scenes_in_company"]) == (12, 12)
     lost = "colour, more: mean pixel change elsewhere at 1.1 times the own area: 0.40 against 0.20 of comfy"
     assert any(line.startswith(f"{lost}: worse than comfy by 0.20") for line in found["losses"])
     assert (
@@ -191,7 +192,7 @@ def test_the_report(table, tmp_path):
         in found["losses"]
     )
     assert not any("broken" in line for line in found["losses"])
-    assert "Most of a colour, images whole: attention (2.00), comfy (2.00) of its area at weight 1." in found["advice"]
+    assert "Most of a colour, images whole: attention 2.00, comfy 2.00 times its area at weight 1." in found["advice"]
     assert any(
         line.startswith("Prompts made for AUTOMATIC1111") and "from weight 3 on" in line for line in found["advice"]
     )
@@ -206,6 +207,16 @@ def test_the_report(table, tmp_path):
 
     draw(found, tmp_path / "deep" / "figure.png")
     assert (tmp_path / "deep" / "figure.png").stat().st_size > 5000
+
+
+def test_all_methods_are_judged_by_the_same_scenes(tmp_path):
+    store = filled(tmp_path)
+    late = Case(99, 99, "en", "", {})
+    for weight in WEIGHTS:
+        store.append(Key(Cell("comfy", weight, "colour").effect, "colour", 99), result("comfy", 3.0, late))
+    partly = build(Table(store, [*CASES, late], samples=50), FEW, {})
+    assert partly["settings"]["scenes"] == 12
+    assert partly["cells"] == build(Table(store, CASES, samples=50), FEW, {})["cells"]
 
 
 def test_a_report_of_nothing_yet(tmp_path):

@@ -92,9 +92,11 @@ class Table:
         """The table of the cases in one language."""
         return Table(self._store, [case for case in self.cases if case.language == language], self._samples)
 
-    def first(self, cases: int) -> "Table":
-        """The table of the first cases."""
-        return Table(self._store, self.cases[:cases], self._samples)
+    def complete(self, cells: Sequence[Cell]) -> "Table":
+        """The table of the cases that have all these cells."""
+        keys = {(cell.effect, cell.target) for cell in cells}
+        there = [case for case in self.cases if all(Key(*key, case.index) in self._store for key in keys)]
+        return Table(self._store, there, self._samples)
 
     def response(
         self, arm: str, target: str, measure: str | None = None, ladder: Sequence[float] = LADDER

@@ -5,7 +5,7 @@ from math import isfinite
 
 from promptattn.shapes.study.methods.cells import LADDER
 from promptattn.shapes.study.methods.contests import Contest
-from promptattn.shapes.study.methods.fronts import LESS, MORE, Front
+from promptattn.shapes.study.methods.fronts import Front
 from promptattn.shapes.study.methods.questions import MOST_BROKEN
 from promptattn.shapes.study.wording import shown
 
@@ -25,8 +25,6 @@ TOOLS = {
 INERT = 0.01
 """A method whose largest weight changes the own object's area by less than this part hardly acts on a model."""
 
-_MIDDLE = {MORE: 1.1, LESS: 0.5}
-
 
 def advice(
     contests: Mapping[str, Sequence[Contest]],
@@ -41,8 +39,8 @@ def advice(
         rises = next(each for each in rest if each.measure == "rises")
         turns = next(each for each in rest if each.measure == "turns_back")
         lines += [
-            *_of(f"Most of a {target}, images whole", strongest, "of its area at weight 1"),
-            *(line for front in fronts[target] if front.level == _MIDDLE[front.direction] for line in _cheapest(front)),
+            *_of(f"Most of a {target}, images whole", strongest, "times its area at weight 1"),
+            *(line for front in fronts[target] if front.level == front.direction.middle for line in _cheapest(front)),
             *_of(f"To remove a {target}, weight 0", zero, "of the scenes"),
             *_of(f"To remove a {target}, weight -1", negative, "of the scenes"),
             *_of(f"{target.capitalize()}: more weight gives more", rises, "of the scenes"),
@@ -57,7 +55,7 @@ def _of(what: str, contest: Contest, unit: str) -> list[str]:
     leaders = contest.leaders()
     if not leaders:
         return []
-    named = ", ".join(f"{method} ({shown(contest.measure, contest.value(method))})" for method in leaders)
+    named = ", ".join(f"{method} {shown(contest.measure, contest.value(method))}" for method in leaders)
     return [f"{what}: {named} {unit}."]
 
 

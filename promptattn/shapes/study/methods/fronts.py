@@ -21,11 +21,15 @@ __all__ = ["DIRECTIONS", "LESS", "MORE", "Direction", "Front", "first_reach", "f
 
 @dataclass(frozen=True)
 class Direction:
-    """A path of weights away from 1, and the strengths at which methods are compared."""
+    """A path of weights away from 1, and the strengths at which methods are compared; summaries take the middle one."""
 
     name: str
     weights: tuple[float, ...]
-    levels: tuple[float, ...]
+    levels: tuple[float, float, float]
+
+    @property
+    def middle(self) -> float:
+        return self.levels[1]
 
 
 MORE = Direction("more", (1.0, 1.2, 1.5, 2.0, 3.0), (1.05, 1.1, 1.2))

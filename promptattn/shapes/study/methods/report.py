@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from promptattn.shapes.study.cells import Cell
+from promptattn.shapes.study.cells import Cell, grid
 from promptattn.shapes.study.methods.advice import advice
-from promptattn.shapes.study.methods.cells import COMPANY, COMPANY_SCENES, TARGETS, WEIGHTS
+from promptattn.shapes.study.methods.cells import COMPANY, COMPANY_WEIGHT, TARGETS, WEIGHTS
 from promptattn.shapes.study.methods.contests import Contest
 from promptattn.shapes.study.methods.fronts import DIRECTIONS, Front, front
 from promptattn.shapes.study.methods.losses import losses
@@ -14,41 +14,45 @@ from promptattn.shapes.study.statistics import Estimate
 from promptattn.shapes.study.table import MEASURES, Table
 from promptattn.shapes.study.wording import rounded
 
-__all__ = ["COMPANY_ASKED", "build"]
+__all__ = ["build"]
 
-COMPANY_ASKED = {"own": True, "own_present": True, "likeness": True, "change": False, "broken": False}
-"""What is asked of the image where other words carry the weight, and whether more is better."""
+# What is asked of the image where other words carry the weight, and whether more is better; None where it is neither.
+_COMPANY = {"own_present": True, "likeness": True, "broken": False, "own": None, "other": None, "change": None}
 
 
 def build(table: Table, methods: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything that follows from the results of these methods; those without results are left out.
+    """Everything that follows from the results of these methods, over the scenes that all of them have.
 
-    `settings` go into the report as they are.
+    Methods without results are left out. `settings` go into the report as they are, with the number of scenes.
     """
     methods = [method for method in methods if _painted(table, method)]
+    few = table.complete(grid(methods, COMPANY, (1.0, COMPANY_WEIGHT)))
+    table = table.complete(grid(methods, TARGETS, WEIGHTS))
+    if not table.cases:
+        methods = []
     asked = {target: contests(table, methods, target) for target in TARGETS}
     fronts = {
         target: [front(table, methods, target, way, level) for way in DIRECTIONS for level in way.levels]
         for target in TARGETS
     }
-    few = table.first(COMPANY_SCENES)
-    together = [
-        company(few, methods, target, measure, more=more)
-        for measure, more in COMPANY_ASKED.items()
+    together = {
+        (measure, target): company(few, methods, target, measure, more=bool(more))
+        for measure, more in _COMPANY.items()
         for target in COMPANY
-    ]
-    diluted = dilution(few, methods)
+    }
+    judged = [*(each for (name, _), each in together.items() if _COMPANY[name] is not None), dilution(few, methods)]
+    known = [each for (name, _), each in together.items() if _COMPANY[name] is None]
     cells = {target: {method: _weights(table, method, target) for method in methods} for target in TARGETS}
     report = {
-        "settings": dict(settings),
+        "settings": {**settings, "scenes": len(table.cases), "scenes_in_company": len(few.cases)},
         "methods": methods,
         "cells": cells,
         "questions": {target: [_answers(each) for each in asked[target]] for target in TARGETS},
         "usable": {target: {method: usable(table, method, target) for method in methods} for target in TARGETS},
         "fronts": {target: [_front(each) for each in fronts[target]] for target in TARGETS},
-        "company": [_answers(each) for each in (*together, *_others(few, methods), diluted)],
+        "company": [*(_answers(each) for each in judged), *(_answers(each, judged=False) for each in known)],
         "losses": losses(
-            [*(each for target in TARGETS for each in asked[target]), *together, diluted],
+            [*(each for target in TARGETS for each in asked[target]), *judged],
             [each for target in TARGETS for each in fronts[target]],
         ),
         "advice": advice(asked, fronts, cells),
@@ -75,18 +79,14 @@ def _weights(table: Table, method: str, target: str) -> dict[str, dict[str, Esti
     }
 
 
-def _others(table: Table, methods: Sequence[str]) -> list[Contest]:
-    """How much of the other object's colour is left, whose word is among the weighted: known, not judged."""
-    return [company(table, methods, target, "other") for target in COMPANY]
-
-
-def _answers(contest: Contest) -> dict[str, Any]:
+def _answers(contest: Contest, *, judged: bool = True) -> dict[str, Any]:
+    """With who leads and who is behind, unless it is only told, not judged."""
     return {
         "question": contest.question,
         "measure": contest.measure,
         "answers": {method: contest.estimate(method) for method in contest.answers},
-        "leaders": list(contest.leaders()),
-        "behind": {method: behind for method in contest.answers if (behind := contest.behind(method))},
+        "leaders": list(contest.leaders()) if judged else [],
+        "behind": {method: found for method in contest.answers if (found := contest.behind(method))} if judged else {},
     }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from promptattn.shapes.markdown import titled
+from promptattn.shapes.study.methods.fronts import DIRECTIONS
 from promptattn.shapes.study.methods.losses import OURS
 from promptattn.shapes.study.table import MEASURES
 from promptattn.shapes.study.wording import interval
@@ -26,7 +27,8 @@ asterisk marks what is clearly worse than the best of its column: the interval o
 - More weight gives more: of a colour's area, and of how much the outline that stands there is like a noun's shape.
 - Strength: the own object's area relative to weight 1; for less of a noun, the scenes that show its shape. Methods have
   the same strength at different weights, found between those that were painted along straight lines.
-- Gone: a colour from all but 1 % of the image, a noun's shape from the object of the own colour, in an image not broken.
+- Gone: a colour from all but 1 % of the image, a noun's shape from the object of the own colour; broken images do not
+  count.
 - Images break: from this weight above 1 on, more than 5 % of them are no picture of their caption any more."""
 _SHOWN = ("own", "shape", "likeness", "other", "change", "broken", "backwards")
 
@@ -73,8 +75,8 @@ def _asked(report: Mapping[str, Any], target: str) -> dict[str, Any]:
     """The questions of the summary, by its heads."""
     strongest, zero, negative, rises, _, turns, *_ = report["questions"][target]
     more, less = (
-        next(each for each in report["fronts"][target] if (each["direction"], each["level"]) == place)
-        for place in (("more", 1.1), ("less", 0.5))
+        next(each for each in report["fronts"][target] if (each["direction"], each["level"]) == (way.name, way.middle))
+        for way in DIRECTIONS
     )
     return dict(zip(_SUMMARY, (strongest, zero, negative, rises, turns, more, less), strict=True))
 
@@ -114,7 +116,7 @@ def _company(report: Mapping[str, Any]) -> str:
         return ""
     head = ["method", *(each["question"] for each in asked)]
     rows = [[method, *(_starred(each, method) for each in asked)] for method in report["methods"]]
-    return titled("Many words down at once", head, rows)
+    return titled(f"Many words down at once, {report['settings']['scenes_in_company']} scenes", head, rows)
 
 
 def _cells(report: Mapping[str, Any], target: str, measure: str) -> str:
