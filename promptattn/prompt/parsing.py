@@ -5,12 +5,16 @@ from typing import Final
 
 from promptattn.errors import ConfigError, PromptSyntaxError
 from promptattn.prompt.a1111 import parse_a1111
+from promptattn.prompt.comfy import parse_comfy
 from promptattn.prompt.diagnostics import raise_first_mistake
 from promptattn.prompt.tree import Prompt
 
 __all__ = ["SYNTAXES", "parse"]
 
-SYNTAXES: Final[dict[str, Callable[[str], Prompt]]] = {"a1111": parse_a1111}
+SYNTAXES: Final[dict[str, Callable[[str], Prompt]]] = {
+    "a1111": parse_a1111,
+    "comfy": parse_comfy,
+}
 
 
 def parse(text: str, syntax: str = "a1111", strict: bool = False) -> Prompt:

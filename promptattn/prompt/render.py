@@ -5,11 +5,15 @@ from typing import Final
 
 from promptattn.errors import ConfigError
 from promptattn.prompt.render_a1111 import render_a1111
+from promptattn.prompt.render_comfy import render_comfy
 from promptattn.prompt.tree import Prompt
 
 __all__ = ["RENDERERS", "render"]
 
-RENDERERS: Final[dict[str, Callable[[Prompt], str]]] = {"a1111": render_a1111}
+RENDERERS: Final[dict[str, Callable[[Prompt], str]]] = {
+    "a1111": render_a1111,
+    "comfy": render_comfy,
+}
 
 
 def render(prompt: Prompt, syntax: str = "a1111") -> str:

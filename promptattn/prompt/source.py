@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from promptattn.prompt.diagnostics import Diagnostic
 from promptattn.prompt.letters import join_to_one_word
 
-__all__ = ["TAG_START", "CleanSource", "clean_source"]
+__all__ = ["TAG_START", "CleanSource", "clean_characters", "clean_source"]
 
 # A1111 takes these tags out before it reads brackets. A tag holds no further "<", so that the search stays linear.
 TAG_START = r"<(?=(?i:lora|lyco|hypernet):)"
@@ -37,18 +37,25 @@ class CleanSource:
         return replace(found, start=start, end=end)
 
 
-def clean_source(written: str) -> CleanSource:
-    """Take `<lora:name:0.8>` tags out of `written` and put U+FFFD in place of each half surrogate pair."""
-    diagnostics = [
+def clean_characters(written: str) -> CleanSource:
+    """`written` with U+FFFD in place of each half surrogate pair, which no tokenizer can encode."""
+    diagnostics = tuple(
         Diagnostic(
             "broken-character", "half a surrogate pair is not a character and becomes U+FFFD", m.start(), m.end()
         )
         for m in _SURROGATE.finditer(written)
-    ]
+    )
     whole = _SURROGATE.sub("\ufffd", written) if diagnostics else written
+    return CleanSource(whole, range(len(whole) + 1), diagnostics)
+
+
+def clean_source(written: str) -> CleanSource:
+    """`clean_characters`, and `<lora:name:0.8>` tags taken out."""
+    clean = clean_characters(written)
+    whole, diagnostics = clean.text, list(clean.diagnostics)
     tags = list(_TAG.finditer(whole))
     if not tags:
-        return CleanSource(whole, range(len(whole) + 1), tuple(diagnostics))
+        return clean
     pieces: list[str] = []
     origins: list[int] = []
     position = 0
