@@ -29,10 +29,12 @@ INERT = 0.01
 def advice(
     contests: Mapping[str, Sequence[Contest]],
     fronts: Mapping[str, Sequence[Front]],
+    company: Sequence[Contest],
     cells: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]],
 ) -> list[str]:
-    """For each kind of word: what gives most, what costs least, what removes, what can be relied on; then what to
-    expect of the methods of other tools. Methods named together do not differ beyond chance."""
+    """For each kind of word: what gives most, what costs least, what removes, what can be relied on; then what stands
+    many words down at once, and what to expect of the methods of other tools. Methods named together do not differ
+    beyond chance."""
     lines = []
     for target, asked in contests.items():
         strongest, zero, negative, *rest = asked
@@ -48,6 +50,7 @@ def advice(
                 f"{target.capitalize()}: least often falls clearly from one weight to the next", turns, "of the scenes"
             ),
         ]
+    lines += [line for asked in company for line in _of(asked.question[0].upper() + asked.question[1:], asked, "")]
     return [*lines, *_tools(cells)]
 
 
@@ -56,7 +59,7 @@ def _of(what: str, contest: Contest, unit: str) -> list[str]:
     if not leaders:
         return []
     named = ", ".join(f"{method} {shown(contest.measure, contest.value(method))}" for method in leaders)
-    return [f"{what}: {named} {unit}."]
+    return [f"{what}: {named} {unit}".rstrip() + "."]
 
 
 def _cheapest(front: Front) -> list[str]:

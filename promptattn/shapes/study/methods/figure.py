@@ -44,6 +44,7 @@ def draw(report: Mapping[str, Any], path: Path) -> None:
         for method, weights in methods.items():
             _front(row[-1], method, weights)
         row[-1].set_title(f"{target}: what it costs", fontsize=9)
+        row[-1].set_yscale("symlog", linthresh=10)  # a broken image changes ten times as much as a whole one
         row[-1].set_xlabel(MEASURES["own"], fontsize=8)
         row[-1].set_ylabel(MEASURES["change"], fontsize=8)
         row[-1].grid(alpha=0.25)

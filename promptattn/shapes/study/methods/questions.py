@@ -126,13 +126,14 @@ def company(table: Table, methods: Sequence[str], target: str, measure: str, *, 
 
 def dilution(table: Table, methods: Sequence[str]) -> Contest:
     """By how much more of the other object's colour is left (relative to weight 1) where all other words carry 0.5,
-    than where that colour does alone: above 0, its weight is diluted by the others'."""
+    than where that colour does alone: above 0, its weight is diluted by the others'. Below 0, that its whole object was
+    named down is seen as well, so that less is not better."""
 
     def found(method: str) -> Array | None:
         alone, among = (_relative(table, Cell(method, COMPANY_WEIGHT, target), "other") for target in ("one", "all"))
         return None if alone is None or among is None else among - alone
 
-    return _contest("weight of one word lost among all others'", "other", methods, found, more=False)
+    return _contest("other colour left by all other words, less by it alone", "other", methods, found, more=False)
 
 
 def _relative(table: Table, cell: Cell, measure: str) -> Array | None:

@@ -40,8 +40,8 @@ def build(table: Table, methods: Sequence[str], settings: Mapping[str, Any]) -> 
         for measure, more in _COMPANY.items()
         for target in COMPANY
     }
-    judged = [*(each for (name, _), each in together.items() if _COMPANY[name] is not None), dilution(few, methods)]
-    known = [each for (name, _), each in together.items() if _COMPANY[name] is None]
+    judged = [each for (name, _), each in together.items() if _COMPANY[name] is not None]
+    known = [each for (name, _), each in together.items() if _COMPANY[name] is None] + [dilution(few, methods)]
     cells = {target: {method: _weights(table, method, target) for method in methods} for target in TARGETS}
     report = {
         "settings": {**settings, "scenes": len(table.cases), "scenes_in_company": len(few.cases)},
@@ -55,7 +55,7 @@ def build(table: Table, methods: Sequence[str], settings: Mapping[str, Any]) -> 
             [*(each for target in TARGETS for each in asked[target]), *judged],
             [each for target in TARGETS for each in fronts[target]],
         ),
-        "advice": advice(asked, fronts, cells),
+        "advice": advice(asked, fronts, judged, cells),
     }
     plain: dict[str, Any] = rounded(report)
     return plain
