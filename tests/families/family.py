@@ -9,6 +9,12 @@ import torch
 
 PROMPT = "a photo of a red cat and a gray mouse"
 NEGATIVE = "an ugly blurry picture"
+# The same words in another order: as many tokens, whatever the tokenizer.
+REORDERED = "a photo of a gray mouse and a red cat"
+REORDERED_NEGATIVE = "an blurry ugly picture"
+UNLIKE = "dog"
+# For models that read texts in quotes by themselves, to write them into the image.
+QUOTED = ('a photo of a red cat and "a sign"', 'a photo of a cat red and "a gins"')
 STEPS = 2
 HEIGHT, WIDTH = 32, 48
 
@@ -23,6 +29,7 @@ class Family:
         negative: whether the call takes a negative prompt.
         requires: a module without which diffusers does not have this pipeline.
         steps: name of the argument with the number of steps, where there is one.
+        prompts: the usual prompt, and another one of as many tokens.
     """
 
     build: Callable[[], Any]
@@ -30,6 +37,7 @@ class Family:
     negative: bool = True
     requires: str | None = None
     steps: str = "num_inference_steps"
+    prompts: tuple[str, str] = (PROMPT, REORDERED)
 
     @property
     def missing(self) -> bool:
@@ -41,9 +49,9 @@ class Family:
         pipe.set_progress_bar_config(disable=True)
         return pipe
 
-    def arguments(self, prompt: Any = PROMPT, negative: Any = NEGATIVE, **changed: Any) -> dict[str, Any]:
+    def arguments(self, prompt: Any = None, negative: Any = NEGATIVE, **changed: Any) -> dict[str, Any]:
         """Keyword arguments of a call. A fresh generator each time, so that two calls give the same image."""
-        arguments = dict(prompt=prompt, generator=torch.Generator().manual_seed(0), output_type="pt")
+        arguments = dict(prompt=prompt or self.prompts[0], generator=torch.Generator().manual_seed(0), output_type="pt")
         if self.negative:
             arguments["negative_prompt"] = negative
         sizes = dict(height=HEIGHT, width=WIDTH)

@@ -6,7 +6,7 @@ from typing import Any
 import diffusers
 import tiny_pipelines
 from families import autoencoders, language_tokenizers, text_encoders
-from families.family import Family, seeded
+from families.family import QUOTED, Family, seeded
 from families.text_encoders import PRIOR_TOKENS, WIDTH
 from tiny_pipelines import clip_text, clip_tokenizer, t5_text, t5_tokenizer
 
@@ -308,12 +308,15 @@ FAMILIES = {
     "bria-fibo": Family(bria_fibo, dict(guidance_scale=4.0, max_sequence_length=64, height=256, width=384)),
     "ovis": Family(ovis, dict(guidance_scale=4.0, max_sequence_length=48)),
     "longcat": Family(longcat, dict(guidance_scale=4.0, enable_prompt_rewrite=False)),
-    "hunyuan-image": Family(hunyuan_image),
+    "hunyuan-image": Family(hunyuan_image, prompts=QUOTED),
     "hidream": Family(hidream, dict(guidance_scale=4.0, max_sequence_length=40)),
     "qwen-image": Family(qwen_image, dict(true_cfg_scale=3.0)),
     "cogview3-plus": Family(cogview3_plus, dict(guidance_scale=4.0, max_sequence_length=40)),
     "cogview4": Family(cogview4, dict(guidance_scale=4.0)),
     "glm-image": Family(
-        glm_image, dict(guidance_scale=1.5, max_sequence_length=64, height=64, width=96), negative=False
+        glm_image,
+        dict(guidance_scale=1.5, max_sequence_length=64, height=64, width=96),
+        negative=False,
+        prompts=QUOTED,
     ),
 }

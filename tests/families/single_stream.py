@@ -259,7 +259,9 @@ FAMILIES = {
     "z-image": Family(z_image, dict(guidance_scale=4.0, max_sequence_length=96)),
     "ernie": Family(ernie, dict(guidance_scale=4.0, use_pe=False)),
     "krea2": Family(krea2, dict(guidance_scale=4.0, max_sequence_length=64)),
-    "krea2-distilled": Family(functools.partial(krea2, distilled=True), dict(max_sequence_length=64), negative=False),
+    "krea2-distilled": Family(
+        functools.partial(krea2, distilled=True), dict(guidance_scale=0.0, max_sequence_length=64), negative=False
+    ),
     "ideogram4": Family(
         ideogram4, dict(guidance_scale=4.0, guidance_schedule=None, max_sequence_length=64), negative=False
     ),

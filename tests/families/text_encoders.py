@@ -208,6 +208,8 @@ def glm_image() -> Any:
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "mrope_section": (4, 2, 2)},
         pad_token_id=0,
         eos_token_id=None,
+        # Large enough for its answer to depend on the prompt.
+        initializer_range=0.5,
     )
     vision = dict(depth=1, hidden_size=16, num_heads=2, image_size=32, patch_size=8, intermediate_size=16)
     codes = dict(embed_dim=16, num_embeddings=PRIOR_TOKENS, latent_channels=16)

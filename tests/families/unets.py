@@ -129,15 +129,19 @@ def _kandinsky2_unet(width: int, **extra: Any) -> Any:
 
 
 def _kandinsky2_prior(width: int) -> dict[str, Any]:
+    prior = seeded(
+        diffusers.PriorTransformer,
+        num_attention_heads=2,
+        attention_head_dim=8,
+        embedding_dim=width,
+        num_layers=1,
+        clip_embed_dim=width,
+    )
+    with torch.no_grad():
+        # Zero as long as nothing is loaded, and so would be every image embedding.
+        prior.clip_std.fill_(1.0)
     return dict(
-        prior_prior=seeded(
-            diffusers.PriorTransformer,
-            num_attention_heads=2,
-            attention_head_dim=8,
-            embedding_dim=width,
-            num_layers=1,
-            clip_embed_dim=width,
-        ),
+        prior_prior=prior,
         prior_image_encoder=text_encoders.clip_vision(width),
         prior_text_encoder=clip_text(projection=True),
         prior_tokenizer=clip_tokenizer(),

@@ -1,0 +1,130 @@
+"""Every family builds, runs, and is still what `facts.json` says; `python -m families.facts` makes that table anew."""
+
+import json
+import logging
+
+import diffusers
+import pytest
+import torch
+import transformers
+from families import language_tokenizers
+from families.arguments import described, leaves, written
+from families.denoising import attention_facts
+from families.facts import TABLE, events_told
+from families.family import PROMPT
+from families.places import text_places, token_axis
+from families.registry import FAMILIES
+from families.watching import denoisers, watch
+
+FACTS = json.loads(TABLE.read_text())
+# Without a class of its own, under another name, or not at all: what one may look for and not find.
+NOT_IN_DIFFUSERS = ("Flux3Pipeline", "AnimaPipeline", "CogView3Pipeline", "Kandinsky6Pipeline", "WuerstchenPipeline")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quiet():
+    """Random models warn about sizes, long prompts and absent packages."""
+    levels = diffusers.utils.logging.get_verbosity(), transformers.logging.get_verbosity()
+    diffusers.utils.logging.set_verbosity(logging.ERROR)
+    transformers.logging.set_verbosity(logging.ERROR)
+    yield
+    diffusers.utils.logging.set_verbosity(levels[0])
+    transformers.logging.set_verbosity(levels[1])
+
+
+@pytest.fixture(params=FAMILIES)
+def name(request):
+    if FAMILIES[request.param].missing:
+        pytest.skip(f"{FAMILIES[request.param].requires} is not installed")
+    return request.param
+
+
+def test_a_family_runs_and_is_what_the_table_says(name):
+    family, known = FAMILIES[name], FACTS[name]
+    pipe = family.make()
+    run = watch(pipe, family.arguments())
+    assert torch.isfinite(run.image).all()
+    assert run.image.std() > 0
+    assert type(pipe).__name__ == known["pipeline"]
+    assert described(run.image) == known["image"]
+    assert events_told(run.events) == known["events"]
+    for part, facts in known["denoisers"].items():
+        model = denoisers(pipe)[part]
+        assert type(model).__name__ == facts["class"]
+        call = _conditional_call(run, part, facts)
+        assert {key: described(value) for key, value in call.arguments.items()} == facts["arguments"]
+        assert attention_facts(model, call.arguments) == facts["attention"]
+        for path, tensor in leaves(call.arguments).items():
+            if places := facts["text_places"].get(written(path)):
+                _assert_ends_stand(model, call.arguments, path, tensor, facts, places)
+
+
+def _conditional_call(run, part, facts):
+    calls = [call for call in run.calls if call.denoiser == part]
+    roles = facts["rows_of_first_step"]
+    return calls[next((index for index, rows in enumerate(roles) if "prompt" in rows), 0)]
+
+
+def _assert_ends_stand(model, arguments, path, tensor, facts, places):
+    """The first and the last token of the text are where the table has them, in every kind of attention layer."""
+    roles = next(rows for rows in facts["rows_of_first_step"] if "prompt" in rows)
+    axis = token_axis(tensor, len(roles))
+    ends = [0, tensor.shape[axis] - 1]
+    found = text_places(model, arguments, path, batch=len(roles), row=roles.index("prompt"), only=ends)
+    told = {(each["layer"], each["queries"], each["keys"]): [] for each in places}
+    for each in places:
+        told[each["layer"], each["queries"], each["keys"]].append(each["places"])
+    for each in found:
+        seats = [
+            (run[0] + offset, [row + offset for row in run[2:]])
+            for run in each["places"]["runs"]
+            for offset in range(run[1] - run[0] + 1)
+        ]
+        assert any(
+            all(_stands(known, token, rows) for token, rows in seats)
+            for known in told[each["layer"], each["queries"], each["keys"]]
+        ), each
+
+
+def _stands(known, token, rows):
+    return any(
+        first <= token <= last and rows == [seat + token - first for seat in seats]
+        for first, last, *seats in known["runs"]
+    )
+
+
+def test_a_family_is_the_same_whenever_it_is_built():
+    family = FAMILIES["lumina2"]
+    images = [watch(family.make(), family.arguments()).image for _ in range(2)]
+    assert torch.equal(*images)
+
+
+def test_the_table_has_every_family_and_no_other():
+    assert list(FACTS) == list(FAMILIES)
+
+
+def test_what_is_not_in_diffusers():
+    assert [name for name in NOT_IN_DIFFUSERS if hasattr(diffusers, name)] == []
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "attribute", "length"),
+    [
+        (diffusers.QwenImagePipeline, "prompt_template_encode_start_idx", 34),
+        (diffusers.HunyuanImagePipeline, "prompt_template_encode_start_idx", 34),
+        (diffusers.Kandinsky5T2IPipeline, "prompt_template_encode_start_idx", 40),
+    ],
+)
+def test_templates_have_as_many_tokens_as_the_pipelines_drop(pipeline, attribute, length):
+    family = next(FAMILIES[name] for name, facts in FACTS.items() if facts["pipeline"] == pipeline.__name__)
+    pipe = family.make()
+    template = getattr(pipe, "prompt_template_encode", None) or pipe.prompt_template
+    assert getattr(pipe, attribute) == length
+    assert len(language_tokenizers.qwen()(template.split("{}")[0]).input_ids) == length
+
+
+@pytest.mark.parametrize("make", [language_tokenizers.qwen, language_tokenizers.gemma, language_tokenizers.llama3])
+def test_tokens_know_where_in_the_prompt_they_stand(make):
+    encoding = make()(PROMPT, return_offsets_mapping=True)
+    stands = [PROMPT[start:end].strip() for start, end in encoding.offset_mapping]
+    assert "".join(stands) == PROMPT.replace(" ", "")
