@@ -118,7 +118,7 @@ NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9]( ?[a-z0-9])*", fullmatch=True)
 VALUES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=50)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])  # Hypothesis' first look at all of Unicode
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # Hypothesis' first look at all of Unicode
 @given(PROMPTS, PROMPTS, st.dictionaries(NAMES, VALUES, min_size=3, max_size=6))
 def test_what_is_written_is_read_back(prompt, negative, fields):
     kept = Parameters(as_a1111_keeps_it(prompt), as_a1111_keeps_it(negative), fields)
@@ -130,7 +130,7 @@ def test_what_is_written_is_read_back(prompt, negative, fields):
             assert read == wanted
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])  # Hypothesis' first look at all of Unicode
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # Hypothesis' first look at all of Unicode
 @given(PROMPTS)
 def test_any_text_is_read(text):
     found = parse_parameters(text)

@@ -75,6 +75,8 @@ def _quoted(value: str) -> str:
 
 
 def _unquoted(value: str) -> str:
+    if not value.startswith('"'):
+        return value
     try:
         found = json.loads(value)
     except ValueError:
@@ -101,7 +103,7 @@ def _pairs(line: str) -> Iterator[tuple[str, str]]:
             yield name, _unquoted(quoted[1])
             place = quoted.end()
         else:
-            yield name, line[start:stop].strip()
+            yield name, _unquoted(line[start:stop].strip())
             place = stop + 1
 
 
@@ -113,8 +115,8 @@ def _name(line: str, place: int, stop: int) -> tuple[str, int] | None:
         start = len(before)
         while start and (before[start - 1].isalnum() or before[start - 1] in "_ -/"):
             start -= 1
-        name = before[start:].strip(" -/")
+        name = before[start:].lstrip(" -/")
         if len(name) > 1:
-            return name, colon + 1
+            return name.rstrip(" "), colon + 1
         place = colon + 1
     return None

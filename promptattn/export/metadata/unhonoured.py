@@ -10,7 +10,7 @@ Reason = tuple[str, str, Literal["info", "warning"]]
 
 # Beginnings of A1111's names, and why they make no difference here. The first that fits is the reason.
 _WHY: tuple[tuple[str, str, str], ...] = (
-    ("hires", r"Hires |Denoising strength$|First pass size$", "there is no second pass at a higher resolution here"),
+    ("hires", r"Hires |Denoising strength$|First pass size$", "there is no second pass over an image here"),
     ("lora", r"Lora hashes$|LyCORIS|AddNet ", "load the networks yourself, with the pipeline's load_lora_weights"),
     ("embeddings", r"TI hashes$|TI$", "load the embeddings yourself, with the pipeline's load_textual_inversion"),
     ("hypernetwork", r"Hypernet", "hypernetworks are not supported"),
