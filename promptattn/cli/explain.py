@@ -111,19 +111,18 @@ def _label(node: "TreeNode") -> Text:
             return Text({"alternate": "taking turns", "break": "BREAK", "and": "AND"}.get(kind, kind), style="cyan")
 
 
-def _timeline(reading: "PromptReading", steps: int) -> Table:
-    table = Table(
-        "text", "steps", "prompt", title=Text(f"timeline of {steps} steps, counted from 0"), title_justify="left"
-    )
+def _timeline(reading: "PromptReading", steps: int) -> Group:
+    """Which text holds when; with AND, of which part."""
+    several = len(reading.parts) > 1
+    table = Table(*(["part"] if several else []), "text", "steps", "prompt")
     number = 1
     for index, part in enumerate(reading.parts, start=1):
         for moment in part.moments:
             last = number + len(moment.texts) - 1
-            name = str(number) if last == number else f"{number}-{last}"
-            who = f"{name} (part {index}, x {part.weight:g})" if len(reading.parts) > 1 else name
-            table.add_row(Text(who), Text(_steps(moment.steps, steps)), Text(moment.prompt))
+            cells = [str(number) if last == number else f"{number}-{last}", _steps(moment.steps, steps), moment.prompt]
+            table.add_row(*map(Text, [f"{index}, x {part.weight:g}", *cells] if several else cells))
             number = last + 1
-    return table
+    return Group(Text(f"timeline of {steps} steps, counted from 0", style="italic"), table)
 
 
 def _steps(ranges: tuple[tuple[int, int], ...], steps: int) -> str:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -14,11 +15,11 @@ _COLUMNS = ("#", "id", "token", "word", "weight", "denoiser", "text encoder", "c
 _LEFT = ("token", "word")
 
 
-def token_table(title: str, encoder: "EncoderReading", *, acting: bool = True) -> Table:
+def token_table(title: str, encoder: "EncoderReading", *, acting: bool = True) -> Group:
     """One row for each token that the encoder reads; with `acting`, also what its weight becomes in attention."""
     chunks = len(encoder.chunks)
     used = f"{len(encoder.tokens)} tokens in {chunks} chunk{'s' if chunks > 1 else ''} of {encoder.window}"
-    table = Table(title=Text(f"{title}: {used}"), title_justify="left")
+    table = Table()
     for name in _COLUMNS:
         if acting or name not in ("denoiser", "text encoder"):
             table.add_column(name, justify="left" if name in _LEFT else "right")
@@ -31,7 +32,8 @@ def token_table(title: str, encoder: "EncoderReading", *, acting: bool = True) -
         cells = [str(token.index), str(token.id), token.text, token.word or "", f"{token.weight:g}", *odds]
         # Text, not markup: a prompt may well hold square brackets.
         table.add_row(*map(Text, [*cells, str(token.chunk + 1)]), style="bold" if token.weight != 1 else None)
-    return table
+    # A title of the table's own would be wrapped to its width.
+    return Group(Text(f"{title}: {used}", style="italic"), table)
 
 
 def _odds(weight: float | None) -> str:

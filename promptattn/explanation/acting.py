@@ -12,6 +12,9 @@ from promptattn.weighting import EmbeddingWeighting, Method, Weighting, overweig
 
 __all__ = ["Note", "notes"]
 
+# Denoisers that put an RMSNorm on their text before anything else: the length of an embedding is lost there.
+_NORMALISING = ("QwenImageTransformer2DModel", "ZImageTransformer2DModel")
+
 
 @dataclass(frozen=True)
 class Note:
@@ -62,6 +65,9 @@ def _method(model: ModelFacts, method: Method, texts: Sequence[Text]) -> Iterato
         kept = "attends as its size says, and turns the word's value round"
         message = kept if isinstance(method, Weighting) else "turns the word's embedding round"
         yield Note("negative-weight", "info", f"a negative weight {message}")
+    if model.denoiser in _NORMALISING and method.name == "a1111":
+        message = f"{model.denoiser} normalises its text, which undoes a scaled embedding; use the method attention"
+        yield Note("inert-method", "warning", message)
     if isinstance(method, Weighting) and method.rule == "negpip" and model.attention == "joint":
         message = "negpip lengthens keys, and this model normalises them; use the method attention"
         yield Note("negpip-joint", "warning", message)
@@ -69,7 +75,7 @@ def _method(model: ModelFacts, method: Method, texts: Sequence[Text]) -> Iterato
 
 def _told(model: ModelFacts, method: Method) -> str:
     if isinstance(method, EmbeddingWeighting):
-        pooled = "and the pooled vector" if method.pooled else "not the pooled vector"
+        pooled = "and the pooled vector" if method.pooled else "not a pooled vector"
         return f"weights change the words' text embeddings, {pooled}; attention is left alone"
     keys = "text keys of joint attention" if model.attention == "joint" else "keys of cross-attention"
     if method.rule == "prompt-to-prompt":
@@ -128,6 +134,9 @@ def _idle(texts: Sequence[Text]) -> Iterator[Note]:
 def _negative(model: ModelFacts, negative: PromptReading | None) -> Iterator[Note]:
     if negative is None:
         return
+    if len(negative.parts) > 1:
+        message = "a negative prompt cannot hold AND: what it adds are predictions of the prompt; put a comma there"
+        yield Note("negative-and", "warning", message)
     if model.negative == "no":
         yield Note("negative-prompt", "warning", f"{model.pipeline} takes no negative prompt; leave it out")
     elif model.negative == "true_cfg":

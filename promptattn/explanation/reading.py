@@ -45,10 +45,10 @@ def read(
     parts = []
     for part in prompt.parts:
         moments = tuple(
-            Moment(ranges, moment.render(), texts(moment)) for moment, ranges in _moments(part.prompt, steps).items()
+            Moment(ranges, _written(moment), texts(moment)) for moment, ranges in _moments(part.prompt, steps).items()
         )
         parts.append(PartReading(part.weight, moments))
-    written = prompt.source if prompt.source is not None else prompt.render()
+    written = prompt.source if prompt.source is not None else _written(prompt)
     return PromptReading(written, tree_of(prompt, steps), tuple(parts)), list(found), list(plain)
 
 
@@ -60,6 +60,14 @@ def _moments(prompt: Prompt, steps: int) -> dict[Prompt, tuple[tuple[int, int], 
     for (_, moment), range_ in zip(changes, ends, strict=True):
         found[moment] = (*found.get(moment, ()), range_)
     return found
+
+
+def _written(prompt: Prompt) -> str:
+    """The prompt in A1111 syntax; a blend, which that cannot say, as its parts and their weights."""
+    only = prompt.nodes[0] if len(prompt.nodes) == 1 else None
+    if not isinstance(only, Blend):
+        return prompt.render()
+    return " + ".join(f"{part.weight:g} x ({_written(part.prompt)})" for part in only.parts)
 
 
 def _blended(prompt: Prompt) -> Sequence[Part]:

@@ -1,17 +1,17 @@
 """`sweep`: one image for every point of a template, all from the same seeds."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from os import PathLike
 from typing import Any
 
 from promptattn.errors import CaptureError, ConfigError
-from promptattn.prompt import parse, plan
+from promptattn.prompt import Prompt, parse, plan
 from promptattn.run.generate import Generation, generate
-from promptattn.run.load import load
+from promptattn.run.load import load, recommended
 from promptattn.sweeps.cells import Cell
+from promptattn.sweeps.moments import plain_prompts
 from promptattn.sweeps.points import Point, design
 from promptattn.sweeps.result import Sweep
 from promptattn.sweeps.swept import subject_of
@@ -20,7 +20,7 @@ __all__ = ["sweep"]
 
 # What sweep() gives to generate() itself.
 _OWN = ("pipe_or_name", "prompt", "negative_prompt", "seed", "num_images_per_prompt", "on_step")
-_NOMINAL_STEPS = 20  # in which words of a schedule are looked for, where the pipeline chooses the steps
+_USUAL_STEPS = 50  # of which a schedule is thought where the pipeline chooses
 
 
 def sweep(
@@ -67,7 +67,7 @@ def sweep(
         parse(point.prompt, syntax)  # an unknown syntax is refused before a model is loaded
     pipe = load(pipe_or_name) if isinstance(pipe_or_name, str | PathLike) else pipe_or_name
     jobs = [_Job(point, each) for each in seeds for point in wanted.points]
-    batches = _batches(pipe, jobs, batch, syntax, options.get("max_sequence_length"))
+    batches = _batches(pipe, jobs, batch, options)
     made: dict[_Job, Cell] = {}
     settings: dict[str, Any] = {}
     for number, group in enumerate(batches):
@@ -76,7 +76,7 @@ def sweep(
         for index, job in enumerate(group):
             maps = None if generation.maps is None else generation.maps.image(index)
             made[job] = Cell(job.point, job.seed, generation.images[index], maps)
-    steps = int(settings.get("num_inference_steps") or _NOMINAL_STEPS)
+    steps = int(settings.get("num_inference_steps") or _USUAL_STEPS)
     subjects = tuple(subject_of(wanted, axis, syntax, steps) for axis in range(len(wanted.axes)))
     common = {name: value for name, value in settings.items() if name not in _OWN}
     return Sweep(wanted, subjects, tuple(made[job] for job in jobs), seeds, common)
@@ -104,26 +104,33 @@ def _seeds(seed: int | Sequence[int], images: int) -> tuple[int, ...]:
     return seeds
 
 
-def _batches(pipe: Any, jobs: Sequence[_Job], size: int, syntax: str, length: int | None) -> list[list[_Job]]:
+def _batches(pipe: Any, jobs: Sequence[_Job], size: int, options: Mapping[str, Any]) -> list[list[_Job]]:
     """Jobs that can share a call without changing each other.
 
-    Prompts of one call are padded to the chunks of the longest, and its padding is attended to: only prompts of as many
-    chunks go together. One that is no plain text goes alone.
+    Prompts of one call are padded to the chunks of the longest, and its padding is attended to, so only prompts of as
+    many chunks go together; with AND, only those of as many parts. One whose chunks change from step to step goes
+    alone.
     """
+    shapes = {point: _shape(pipe, point, options) for point in dict.fromkeys(job.point for job in jobs)}
+    together: dict[Any, list[_Job]] = {}
+    for job in jobs:
+        together.setdefault(shapes[job.point] or job, []).append(job)
+    return [alike[first : first + size] for alike in together.values() for first in range(0, len(alike), size)]
 
-    def shape(job: _Job) -> int:
-        prompts = [parse(text, syntax) for text in (job.point.prompt, job.point.negative or "")]
-        if not all(prompt.is_plain for prompt in prompts):
-            return 0
-        planned = plan(pipe, *prompts, max_sequence_length=length)
-        return max(len(encoder.chunks) for encoder in (*planned.encoders, *planned.negative))
 
-    batches = []
-    for chunks, group in groupby(sorted(jobs, key=shape), key=shape):
-        alike = list(group)
-        step = size if chunks else 1
-        batches += [alike[first : first + step] for first in range(0, len(alike), step)]
-    return batches
+def _shape(pipe: Any, point: Point, options: Mapping[str, Any]) -> tuple[int, int] | None:
+    """How many parts and chunks the prompts of a point take, or None where the chunks are not always as many."""
+    steps = int(options.get("num_inference_steps") or recommended(pipe).get("num_inference_steps", _USUAL_STEPS))
+    syntax, length = str(options.get("syntax", "a1111")), options.get("max_sequence_length")
+    prompt, negative = parse(point.prompt, syntax), parse(point.negative or "", syntax)
+
+    def chunks(text: Prompt) -> set[int]:
+        planned = [plan(pipe, plain, max_sequence_length=length) for plain in set(plain_prompts(text, steps))]
+        return {max(len(encoder.chunks) for encoder in each.encoders) for each in planned}
+
+    own, others = chunks(prompt), chunks(negative)
+    alike = len(own) == 1 and (len(others) == 1 or max(others) <= max(own))
+    return (len(prompt.parts), max(own | others)) if alike else None
 
 
 def _made(

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from promptattn.prompt import Blend, Prompt, parse
+from promptattn.prompt import Prompt, parse
 from promptattn.prompt.weights import SpanWeights
 from promptattn.prompt.words import fold, split_words
+from promptattn.sweeps.moments import plain_prompts
 from promptattn.sweeps.points import Design, Point
 
 __all__ = ["Key", "Subject", "subject_of"]
@@ -59,21 +60,7 @@ def _readings(point: Point, axis: int, syntax: str, steps: int) -> list[Prompt]:
     """Every plain prompt that the text holding the axis comes to: at its steps, of its parts."""
     in_negative = point.places[axis][0]
     text = (point.negative or "") if in_negative else point.prompt
-    return [
-        plain
-        for part in parse(text, syntax).parts
-        for _, moment in part.prompt.timeline(steps)
-        for plain in _unblended(moment)
-    ]
-
-
-def _unblended(prompt: Prompt) -> Iterator[Prompt]:
-    only = prompt.nodes[0] if len(prompt.nodes) == 1 else None
-    if isinstance(only, Blend):
-        for part in only.parts:
-            yield from _unblended(part.prompt)
-    else:
-        yield prompt
+    return list(plain_prompts(parse(text, syntax), steps))
 
 
 def _keyed(prompt: Prompt) -> Iterator[tuple[Key, int, int]]:

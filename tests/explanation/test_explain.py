@@ -9,7 +9,7 @@ import torch
 
 import promptattn
 from promptattn.errors import ConfigError, UnsupportedModelError
-from promptattn.prompt import parse, plan
+from promptattn.prompt import Blend, Part, Prompt, parse, plan
 from promptattn.weighting import EmbeddingWeighting, Weighting
 
 
@@ -211,6 +211,27 @@ def test_prompts_that_are_added_are_parts(sd):
     explained = promptattn.explain("a cat AND a (dog:1.2):0.5", sd)
     assert [part.weight for part in explained.prompt.parts] == [1.0, 0.5]
     assert "and" in codes(explained)
+    assert "negative-and" in codes(promptattn.explain("a cat", sd, "a dog AND a mouse"))
+
+
+def test_a_blend_is_told_text_by_text(sd):
+    blend = Prompt((Blend((Part(parse("a (red:1.2) cat"), 3.0), Part(parse("a dog"), 1.0))),))
+    (moment,) = promptattn.explain(blend, sd).prompt.parts[0].moments
+    assert [(text.text, text.weight) for text in moment.texts] == [("a red cat", 0.75), ("a dog", 0.25)]
+    assert moment.prompt == "3 x (a (red:1.2) cat) + 1 x (a dog)"
+    assert "blend" in codes(promptattn.explain(blend, sd))
+
+
+def test_a_text_that_is_normalised_at_once_is_said_to_undo_scaling(sd):
+    class Other:
+        config: ClassVar = {"transformer": ("diffusers", "QwenImageTransformer2DModel")}
+        tokenizer = sd.tokenizer
+
+        def __call__(self, prompt=None):
+            raise NotImplementedError
+
+    assert "inert-method" in codes(promptattn.explain("a (red:1.4) cat", Other(), weighting="a1111"))
+    assert "inert-method" not in codes(promptattn.explain("a (red:1.4) cat", Other()))
 
 
 def test_it_is_json_with_nothing_lost(sd):

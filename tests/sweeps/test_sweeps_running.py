@@ -61,6 +61,26 @@ def test_a_schedule_can_be_swept(pipe):
     assert made.subjects[0].kind == "other"
 
 
+def test_scheduled_prompts_share_calls_and_stay_what_they_are(pipe):
+    seen = []
+    made = promptattn.sweep(
+        pipe, "a [cat:{dog,mouse}:1]", "a [red|blue] dog", seed=3, on_step=lambda *step: seen.append(step), **FAST
+    )
+    assert seen == [(1, 2), (2, 2)]
+    for cell in made.cells:
+        alone = promptattn.generate(pipe, cell.point.prompt, cell.point.negative, seed=3, **FAST)
+        assert near(cell.image, alone.images[0])
+
+
+def test_prompts_whose_chunks_change_go_alone(pipe):
+    seen = []
+    long = "dog " * 100
+    promptattn.sweep(
+        pipe, f"a [cat:{long}:1] {{red,blue}}", capture=False, on_step=lambda *step: seen.append(step), **FAST
+    )
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
 def test_maps_are_those_of_the_swept_words(swept):
     red, animals = swept.maps_of(0), swept.maps_of(1)
     assert {heat.label for heat in red} == {"red"}
