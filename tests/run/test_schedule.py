@@ -5,8 +5,6 @@ from swapping import by_callback, by_hook, generate, words_at
 
 import promptattn
 from promptattn.errors import PromptAttnWarning
-from promptattn.maps.capture import Capture
-from promptattn.processors import attention_layers
 
 RED, BLUE = "a red cat and a mouse", "a blue dog, and a mouse"
 PROMPT = "a [red cat:blue dog,:{}] and a mouse"
