@@ -32,7 +32,8 @@ shapes pipelines: more and more objects lose their outline, and from 20 on the f
 
 # Below this weight the text encoder takes part under where="auto". In the denoiser alone, weights from 0 to 0.5 all do
 # the same on the shapes UNet: half of a colour stays, as other words have taken it up in the text encoder. Fading the
-# word out there removes it. Above 1 the text encoder is left alone: more weight acts backwards there (docs/weights.md).
+# word out there removes it, and below 0 it stays out, or -1 would remove less than 0 does. Above 1 the text encoder is
+# left alone: more weight acts backwards there (docs/weights.md).
 _FADE = 0.5
 
 # float32 carries numbers up to about 3e38; odds beyond this give the word all the attention there is anyway.
@@ -65,8 +66,8 @@ class Weighting:
 
     Attributes:
         where: `denoiser`: in cross-attention, or for the text keys of joint attention; `text`: among the keys of the
-            text encoder; `both`; `auto` (the default): in the denoiser, and for weights between -0.5 and 0.5 in the
-            text encoder too, where it fades the word out.
+            text encoder; `both`; `auto` (the default): in the denoiser, and for weights below 0.5 in the text encoder
+            too, where it fades the word out; from 0 down it is gone there.
         strength: the exponent; None is :data:`DEFAULT_STRENGTH`. `"exact"` means plain odds w without a ceiling, and
             turns `auto` into `both`.
         rule: `odds`, `prompt-to-prompt` or `negpip`. The latter two act in the `denoiser` only, which is their `auto`,
@@ -117,7 +118,7 @@ class Weighting:
         if self.where == "denoiser" or self.rule != "odds":
             return 1.0
         if self.where == "auto" and self.strength != "exact":
-            return min(abs(weight) / _FADE, 1.0)
+            return min(max(weight / _FADE, 0.0), 1.0)
         return self._odds(weight)
 
     def _check_plain(self, strength: Strength) -> None:

@@ -83,7 +83,7 @@ def test_places(where, denoiser, text):
 
 
 @pytest.mark.parametrize(
-    ("weight", "odds"), [(0, 0), (0.05, 0.1), (0.25, 0.5), (0.5, 1), (0.8, 1), (1.5, 1), (-1, 1), (-0.25, 0.5)]
+    ("weight", "odds"), [(0, 0), (0.05, 0.1), (0.25, 0.5), (0.5, 1), (0.8, 1), (1.5, 1), (-1, 0), (-0.25, 0)]
 )
 def test_the_default_fades_words_out_in_the_text_encoder(weight, odds):
     assert Weighting().in_text_encoder(weight) == pytest.approx(odds)
@@ -98,3 +98,9 @@ def test_strengths_that_are_none(strength):
 def test_places_that_are_none():
     with pytest.raises(ConfigError, match=r"'unet' is no place.*auto, text, denoiser, both"):
         Weighting("unet")
+
+
+@given(one=WEIGHTS, two=WEIGHTS)
+def test_by_default_less_weight_never_means_more_in_the_text_encoder(one, two):
+    less, more = sorted((one, two))
+    assert 0 <= Weighting().in_text_encoder(less) <= Weighting().in_text_encoder(more) <= 1
