@@ -15,7 +15,7 @@ from promptattn.errors import CaptureError, ConfigError, PromptAttnWarning
 from promptattn.processors.layouts import layout_of
 from promptattn.prompt import Prompt, Span, Word, find, parse, plan
 from promptattn.run.attend import AttentionRun, attend
-from promptattn.weighting import EmbeddingWeighting, Method, Strength, chosen
+from promptattn.weighting import EmbeddingWeighting, Method, chosen
 
 __all__ = ["Probe", "probe", "warn_if_inert"]
 
@@ -77,8 +77,6 @@ def probe(
     prompt: str | Prompt | None = None,
     word: str | None = None,
     weight: float = WEIGHT,
-    where: str = "auto",
-    strength: Strength = None,
     max_sequence_length: int | None = None,
     **call: Any,
 ) -> Probe:
@@ -90,10 +88,11 @@ def probe(
     more where the method is inert. The pipeline, its scheduler and its processors are left as they were.
 
     Args:
-        weighting, where, strength, max_sequence_length: as for :func:`promptattn.attend`.
+        weighting: a method's name or, with its own options, the method; as for :func:`promptattn.attend`.
         prompt: the text to probe with; its own weights are not used.
         word: a word or phrase of it; None is its first weighted text, or else its longest word.
         weight: what to weight it by.
+        max_sequence_length: as for :func:`promptattn.attend`.
         call: further arguments of the pipeline's own `__call__`, such as the `image` that some pipelines need.
 
     Raises:
@@ -102,7 +101,7 @@ def probe(
     """
     if not math.isfinite(weight) or weight == 1:
         raise ConfigError(f"weight={weight}: probing needs a finite weight other than 1.")
-    method = chosen(weighting, where, strength)
+    method = chosen(weighting)
     with _untouched(pipe), warnings.catch_warnings():
         warnings.simplefilter("ignore", PromptAttnWarning)
         texts = _texts(pipe, _given(prompt, word), weight)
@@ -219,11 +218,14 @@ class _Bench:
         self._denoiser = _denoiser(pipe)
         self._sample = layout_of(self._denoiser).sample
         self.texts = texts
-        self._plain = [self._predict(texts.plain, chosen("attention"), nudged=nudged) for nudged in (False, True)]
+        with self._run(texts.plain, chosen("attention")) as run:
+            self._pooled = run.inputs.get("pooled_prompt_embeds")
+            self._plain = self._predictions(run.inputs)
 
     def effect(self, method: Method) -> _Effect:
         """What the weight does by this method."""
-        weighted = [self._predict(self.texts.weighted, method, nudged=nudged) for nudged in (False, True)]
+        with self._run(self.texts.weighted, method) as run:
+            weighted = self._predictions(run.inputs)
         one, other = (ours - plain for ours, plain in zip(weighted, self._plain, strict=True))
         norm, common = float(self._plain[0].norm()) or 1.0, float((one * other).sum())
         size = float(one.norm() * other.norm())
@@ -235,23 +237,20 @@ class _Bench:
 
     def reference(self) -> float:
         """What leaving the word out does."""
-        pooled = self._inputs(self.texts.plain).get("pooled_prompt_embeds")
-        without = self._predict(self.texts.without, chosen("attention"), pooled=pooled)
+        with self._run(self.texts.without, chosen("attention")) as run:
+            inputs = run.inputs if self._pooled is None else {**run.inputs, "pooled_prompt_embeds": self._pooled}
+            without = self._prediction(inputs)
         return float((without - self._plain[0]).norm()) / (float(self._plain[0].norm()) or 1.0)
-
-    def _inputs(self, prompt: Prompt) -> dict[str, Any]:
-        with self._run(prompt, chosen("attention")) as run:
-            return run.inputs
 
     def _run(self, prompt: Prompt, method: Method) -> AttentionRun:
         return attend(self._pipe, prompt, weighting=method, capture=False, max_sequence_length=self._length)
 
-    def _predict(
-        self, prompt: Prompt, method: Method, *, nudged: bool = False, pooled: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """The denoiser's first prediction for the prompt, float32."""
-        with self._run(prompt, method) as run, self._stopped(nudged) as seen:
-            inputs = run.inputs if pooled is None else {**run.inputs, "pooled_prompt_embeds": pooled}
+    def _predictions(self, inputs: dict[str, Any]) -> list[torch.Tensor]:
+        return [self._prediction(inputs), self._prediction(inputs, nudged=True)]
+
+    def _prediction(self, inputs: dict[str, Any], *, nudged: bool = False) -> torch.Tensor:
+        """The denoiser's first prediction, float32; `nudged`: from noise that is a unit off."""
+        with self._stopped(nudged) as seen:
             self._pipe(**inputs, **self._call, generator=torch.Generator().manual_seed(0))
         return seen[0]
 
