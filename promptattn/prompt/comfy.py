@@ -80,9 +80,7 @@ def _match(text: str) -> _Brackets:
             found.closed[opened.pop()] = place
         elif mark[0] == ")":
             stray += 1
-            message = (
-                "')' was never opened and stays in the text, as does the next '('; write \\) for the character"
-            )
+            message = "')' was never opened and stays in the text, as does the next '('; write \\) for the character"
             found.diagnostics.append(Diagnostic("stray-bracket", message, place, place + 1))
         elif stray:
             stray -= 1

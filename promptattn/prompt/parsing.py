@@ -6,6 +6,7 @@ from typing import Final
 from promptattn.errors import ConfigError, PromptSyntaxError
 from promptattn.prompt.a1111 import parse_a1111
 from promptattn.prompt.comfy import parse_comfy
+from promptattn.prompt.compel import parse_compel
 from promptattn.prompt.diagnostics import raise_first_mistake
 from promptattn.prompt.tree import Prompt
 
@@ -14,6 +15,7 @@ __all__ = ["SYNTAXES", "parse"]
 SYNTAXES: Final[dict[str, Callable[[str], Prompt]]] = {
     "a1111": parse_a1111,
     "comfy": parse_comfy,
+    "compel": parse_compel,
 }
 
 
