@@ -45,7 +45,10 @@ Syntax = Annotated[
 ]
 Method = Annotated[
     str | None,
-    typer.Option(help="What a weight does: attention, a1111, comfy, compel ...  [default: attention]"),
+    typer.Option(
+        help="What a weight does: attention, prompt-to-prompt, negpip, a1111, comfy, compel, comfy++ or down_weight."
+        "  [default: attention]"
+    ),
 ]
 Where = Annotated[str | None, typer.Option(help="Where weights act: auto, denoiser, text or both.  [default: auto]")]
 Strength = Annotated[str | None, typer.Option(help='Exponent on weights, or "exact" for plain odds.  [default: 6]')]

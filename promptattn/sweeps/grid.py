@@ -8,7 +8,7 @@ from functools import cached_property
 from PIL import Image, ImageDraw
 
 from promptattn.export.sheet import FAINT, GROUND, INK, MARGIN, magnify
-from promptattn.export.text import Draw, fit, font, legible, wrap
+from promptattn.export.text import Draw, drawable, fit, font, legible, wrap
 from promptattn.maps.colormap import colormap
 from promptattn.sweeps.layout import Label, Panel
 
@@ -187,7 +187,10 @@ def _line(size: int) -> int:
 
 
 def _shown(label: Label) -> str:
-    return legible(label.text) or (NOTHING if label.axis is not None else "")
+    """The label's text; one that the font cannot show is told by its number."""
+    if label.axis is None:
+        return label.text
+    return drawable(label.text, f"value {label.number}") if label.text.strip() else NOTHING
 
 
 def _color(label: Label) -> tuple[int, int, int]:

@@ -11,10 +11,11 @@ MOST_ACROSS = 8  # values of a single axis in one row
 
 @dataclass(frozen=True)
 class Label:
-    """A value at the side of a grid: its text, and the index of its axis (None for a seed)."""
+    """A value at the side of a grid: its text, its axis (None for a seed), and which value of that it is, from 1."""
 
     text: str
     axis: int | None
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,7 @@ def panels(axes: Sequence[Sequence[str]], seeds: Sequence[int]) -> tuple[Panel, 
     """
     if len(axes) == 1:
         return tuple(_strips(axes[0], seeds))
-    rows = tuple(Label(value, 0) for value in axes[0])
-    columns = tuple(Label(value, 1) for value in axes[1])
+    rows, columns = (_labels(values, axis) for axis, values in enumerate(axes))
     size = len(rows) * len(columns)
     return tuple(
         Panel(
@@ -59,7 +59,7 @@ def _strips(values: Sequence[str], seeds: Sequence[int]) -> list[Panel]:
         Panel(
             "",
             rows,
-            tuple(Label(value, 0) for value in values[first : first + across]),
+            _labels(values, 0)[first : first + across],
             tuple(
                 tuple(number * len(values) + index for index in range(first, min(first + across, len(values))))
                 for number in range(len(seeds))
@@ -67,3 +67,7 @@ def _strips(values: Sequence[str], seeds: Sequence[int]) -> list[Panel]:
         )
         for first in range(0, len(values), across)
     ]
+
+
+def _labels(values: Sequence[str], axis: int) -> tuple[Label, ...]:
+    return tuple(Label(value, axis, number) for number, value in enumerate(values, start=1))
