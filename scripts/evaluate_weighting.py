@@ -22,6 +22,7 @@ folder each, whose results.jsonl can simply be joined. A shard paints and report
 """
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -169,6 +170,8 @@ def main(
 
 if __name__ == "__main__":
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    # An exit, not a death, so that the processes that were started end with this one.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         typer.run(main)
     except PromptAttnError as error:
