@@ -130,7 +130,7 @@ def _segments(entry: list[tuple[int, list[int], bool]]) -> dict[str, Any]:
             seat - other for other, rows, _ in entry[max(order - 1, 0) : order + 2] if other != token for seat in rows
         }
         if len(seats) <= MOST_SEATS:
-            # What a token moves beside its own row, by way of a pooled text, is not as far from it as from the next one.
+            # Rows that every token moves, by way of a pooled text, are not as far from one token as from the next.
             seats = sorted(seat for seat in seats if seat - token in neighbours) or seats[:1]
         if not seats:
             if nowhere and nowhere[-1][1] == before:
