@@ -59,13 +59,10 @@ def reasons(fields: Mapping[str, str], settings: Mapping[str, Any]) -> Iterator[
             groups.setdefault(_why(name), []).append(f"{name}: {_short(value)}")
     for (code, reason), said in groups.items():
         yield code, f"{', '.join(said)}: {reason}", "warning"
-    if model := settings.get("model"):
-        known = f" ({_short(fields['Model hash'])})" if "Model hash" in fields else ""
-        yield (
-            "model",
-            f"the image's model is {_short(model)}{known}; that the one used is the same is not checked",
-            "info",
-        )
+    named = [*filter(None, (settings.get("model"), fields.get("Model hash")))]
+    if named:
+        said = f"the image's model is {', '.join(map(_short, named))}; that the one used is the same is not checked"
+        yield "model", said, "info"
 
 
 def _why(name: str) -> tuple[str, str]:
