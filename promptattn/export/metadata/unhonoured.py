@@ -57,8 +57,8 @@ def reasons(fields: Mapping[str, str], settings: Mapping[str, Any]) -> Iterator[
     for name, value in fields.items():
         if name != "RNG" and name not in _ABOUT:
             groups.setdefault(_why(name), []).append(f"{name}: {_short(value)}")
-    for (code, reason), said in groups.items():
-        yield code, f"{', '.join(said)}: {reason}", "warning"
+    for (code, reason), pairs in groups.items():
+        yield code, f"{', '.join(pairs)}: {reason}", "warning"
     named = [*filter(None, (settings.get("model"), fields.get("Model hash")))]
     if named:
         said = f"the image's model is {', '.join(map(_short, named))}; that the one used is the same is not checked"
