@@ -184,6 +184,7 @@ def test_many_words_at_once(table):
 def test_the_report(table, tmp_path):
     found = build(table, ["attention", "negpip", "a1111", "comfy"], {"model": "made up"})
     assert found["methods"] == list(FEW)
+    assert found["unpainted"] == ["negpip"]
     assert (found["settings"]["scenes"], found["settings"]["scenes_in_company"]) == (12, 12)
     lost = "colour, more: mean pixel change elsewhere at 1.1 times the own area: 0.40 against 0.20 of comfy"
     assert any(line.startswith(f"{lost}: worse than comfy by 0.20") for line in found["losses"])
@@ -200,6 +201,7 @@ def test_the_report(table, tmp_path):
     text = markdown(found)
     assert "nan" not in text
     assert "worse than comfy" in text
+    assert "Without all their weights yet: negpip." in text
     row = next(line for line in text.splitlines() if line.startswith("| colour | attention |"))
     assert "0.40 *" in row  # off the front, and marked
     assert row.endswith("| none |")

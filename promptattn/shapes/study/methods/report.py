@@ -25,7 +25,7 @@ def build(table: Table, methods: Sequence[str], settings: Mapping[str, Any]) -> 
 
     Methods without results are left out. `settings` go into the report as they are, with the number of scenes.
     """
-    methods = [method for method in methods if _painted(table, method)]
+    wanted, methods = methods, [method for method in methods if _painted(table, method)]
     few = table.complete(grid(methods, COMPANY, (1.0, COMPANY_WEIGHT)))
     table = table.complete(grid(methods, TARGETS, WEIGHTS))
     if not table.cases:
@@ -46,6 +46,7 @@ def build(table: Table, methods: Sequence[str], settings: Mapping[str, Any]) -> 
     report = {
         "settings": {**settings, "scenes": len(table.cases), "scenes_in_company": len(few.cases)},
         "methods": methods,
+        "unpainted": [method for method in wanted if method not in (*methods, *settings.get("refused", ()))],
         "cells": cells,
         "questions": {target: [_answers(each) for each in asked[target]] for target in TARGETS},
         "usable": {target: {method: usable(table, method, target) for method in methods} for target in TARGETS},

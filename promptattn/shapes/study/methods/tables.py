@@ -42,6 +42,7 @@ def markdown(report: Mapping[str, Any]) -> str:
         f"# Weighting methods on {settings.get('model', 'this model')}",
         _NOTES.format(scenes=settings.get("scenes", "")),
         *_missing(settings.get("refused", {})),
+        *([f"Without all their weights yet: {', '.join(report['unpainted'])}."] if report["unpainted"] else []),
         _summary(report),
         _listed("Advice", report["advice"], "Nothing follows yet."),
         _listed(f"Losses of {OURS}", report["losses"], "None."),
