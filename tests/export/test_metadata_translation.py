@@ -58,23 +58,14 @@ def test_guidance_of_flux_is_written_as_its_users_know_it():
 
 def test_another_syntax_is_written_in_a1111s():
     settings = SETTINGS | {"prompt": ["a red++ cat"], "negative_prompt": None, "syntax": "compel"}
-    pytest.importorskip("promptattn.prompt.compel")
     assert to_a1111(settings, 0).startswith("a (red:1.21) cat\nSteps")
 
 
-def test_what_a1111_cannot_say_is_told(monkeypatch):
-    from promptattn.errors import PromptSyntaxError
-    from promptattn.export.metadata import translation
-
-    def refuse(text, syntax):
-        raise PromptSyntaxError("a blend has no A1111 form")
-
-    monkeypatch.setattr(translation, "parse", refuse)
-    with pytest.warns(PromptAttnWarning, match="a blend has no A1111 form"):
-        text = to_a1111(
-            SETTINGS | {"prompt": ['("a", "b").blend(1, 1)'], "syntax": "compel", "negative_prompt": None}, 0
-        )
-    assert text.startswith('("a", "b").blend(1, 1)\nSteps')
+def test_what_a1111_cannot_say_is_told_and_stands_as_typed():
+    blend = '("a cat", "a dog").blend(0.5, 0.5)'
+    with pytest.warns(PromptAttnWarning, match="cannot be written in A1111's syntax"):
+        text = to_a1111(SETTINGS | {"prompt": [blend], "syntax": "compel", "negative_prompt": None}, 0)
+    assert text.startswith(f"{blend}\nSteps")
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
