@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from promptattn.errors import ConfigError, UnsupportedModelError
+from promptattn.errors import ConfigError, UnsupportedModelError, WeightingError
 from promptattn.processors.segments import Plans, Segment, text_layout
 from promptattn.weighting import EmbeddingWeighting
 from promptattn.weighting.masking import Reading
@@ -44,6 +44,7 @@ class Reweighing:
         self._pipe = pipe
         self._plans = plans
         self._segments = segments
+        self._name = method.name
         self._pooled = method.pooled
         if method.pooled and text_layout(pipe, plans).pooled is None:
             raise ConfigError(f"pooled=True: {type(pipe).__name__} takes no pooled embedding; leave the option out.")
@@ -67,7 +68,11 @@ class Reweighing:
             ]
 
     def apply(self, text: Text, others: Sequence[Text]) -> Text:
-        """The weighted text; `others` are what came of the readings. What no weight acts on comes back to the bit."""
+        """The weighted text; `others` are what came of the readings. What no weight acts on comes back to the bit.
+
+        Raises:
+            WeightingError: when a weight makes it larger than its dtype holds.
+        """
         embeds, pooled = text.embeds.clone(), text.pooled
         for block in self._blocks(text.embeds.shape[-1]):
             for number, found in self._weighted(block.encoder):
@@ -78,7 +83,16 @@ class Reweighing:
                 embeds[place] = weighted.flatten(0, 1)
         if self._pooled and text.pooled is not None:
             pooled = self._apply_pooled(text.pooled, [other.pooled for other in others if other.pooled is not None])
+        self._check_fits(text.embeds, embeds)
         return Text(embeds, pooled)
+
+    def _check_fits(self, before: torch.Tensor, after: torch.Tensor) -> None:
+        if before.isfinite().all() and not after.isfinite().all():
+            heaviest = max((plan.weights for prompt in self._plans for plan in prompt), key=lambda w: max(map(abs, w)))
+            raise WeightingError(
+                f"{self._name}: a weight of {max(heaviest, key=abs):g} makes text embeddings too large for"
+                f" {str(after.dtype).removeprefix('torch.')}; use weights nearer to 1."
+            )
 
     def _apply_pooled(self, pooled: torch.Tensor, others: Sequence[torch.Tensor]) -> torch.Tensor:
         result = pooled.clone()
