@@ -29,6 +29,7 @@ _HOMES = {
     "WeightingError": "promptattn.errors",
     "attend": "promptattn.run",
     "explain": "promptattn.explanation",
+    "convert": "promptattn.prompt",
     "generate": "promptattn.run",
     "load": "promptattn.run",
     "parse": "promptattn.prompt",

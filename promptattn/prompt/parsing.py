@@ -20,12 +20,14 @@ SYNTAXES: Final[dict[str, Callable[[str], Prompt]]] = {
 
 
 def parse(text: str, syntax: str = "a1111", strict: bool = False) -> Prompt:
-    """Read a prompt. Every string is one: what looks like a mistake is reported in `.diagnostics`, with its place.
+    """Read a prompt. What looks like a mistake is reported in `.diagnostics`, with its place, and read all the same.
 
-    `syntax` names how weights are written; `a1111` is `(word)`, `[word]`, `(word:1.2)`, `BREAK`.
+    `syntax` names how it is written: `a1111` is `(word:1.2)`, `[word]`, `BREAK`, `[from:to:when]`, `[a|b]`, `AND`;
+    `comfy` is `(word:1.2)`; `compel` is `(word)1.2`, `word++`, `("a", "b").and()`, `.blend()`. Each module's docstring
+    says how it differs from the system that it is named after.
 
-    Raises `ConfigError` for a syntax that does not exist, `PromptSyntaxError` where `text` is not a string, and with
-    `strict` for the first finding that looks like a mistake, pointing at its place.
+    Raises `ConfigError` for a syntax that does not exist, `PromptSyntaxError` where `text` is not a string or uses
+    compel's `.swap()`, and with `strict` for the first finding that looks like a mistake, pointing at its place.
     """
     reader = SYNTAXES.get(syntax)
     if reader is None:

@@ -6,6 +6,7 @@ from typing import Final
 from promptattn.errors import ConfigError
 from promptattn.prompt.render_a1111 import render_a1111
 from promptattn.prompt.render_comfy import render_comfy
+from promptattn.prompt.render_compel import render_compel
 from promptattn.prompt.tree import Prompt
 
 __all__ = ["RENDERERS", "render"]
@@ -13,6 +14,7 @@ __all__ = ["RENDERERS", "render"]
 RENDERERS: Final[dict[str, Callable[[Prompt], str]]] = {
     "a1111": render_a1111,
     "comfy": render_comfy,
+    "compel": render_compel,
 }
 
 

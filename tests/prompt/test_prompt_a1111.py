@@ -276,8 +276,8 @@ def test_strict_lets_pass_what_is_only_reported():
 
 
 def test_unknown_syntax_names_what_there_is():
-    with pytest.raises(ConfigError, match=r"no prompt syntax 'compel'; there is: a1111"):
-        parse("a", syntax="compel")
+    with pytest.raises(ConfigError, match=r"no prompt syntax 'midjourney'; there is: a1111, comfy, compel"):
+        parse("a", syntax="midjourney")
 
 
 @pytest.mark.parametrize("wrong", [None, 1, b"a", ["a", "b"]])
