@@ -104,3 +104,43 @@ def test_places_that_are_none():
 def test_by_default_less_weight_never_means_more_in_the_text_encoder(one, two):
     less, more = sorted((one, two))
     assert 0 <= Weighting().in_text_encoder(less) <= Weighting().in_text_encoder(more) <= 1
+
+
+RULES = pytest.mark.parametrize(("rule", "in_core"), [("prompt-to-prompt", "values"), ("negpip", "scaling")])
+
+
+@RULES
+@pytest.mark.parametrize("where", ["auto", "denoiser"])
+@pytest.mark.parametrize("strength", [None, "exact"])
+@given(weight=WEIGHTS)
+def test_the_other_rules_take_weights_as_they_stand(rule, in_core, where, strength, weight):
+    way = Weighting(where, strength, rule)
+    assert way.in_denoiser(weight) == weight
+    assert way.in_text_encoder(weight) == 1.0
+    assert (way.name, way.key_rule) == (rule, in_core)
+
+
+@RULES
+def test_the_other_rules_stay_in_float32(rule, in_core):
+    assert Weighting(rule=rule).in_denoiser(1e300) == 1e30
+    assert Weighting(rule=rule).in_denoiser(-1e300) == -1e30
+
+
+def test_names():
+    assert (Weighting().name, Weighting().key_rule) == ("attention", "odds")
+    assert Weighting(rule="odds") == Weighting()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(rule="p2p"), "rule='p2p' is no rule by which weights act; choose from odds, prompt-to-prompt, negpip"),
+        (dict(rule="negpip", where="text"), "where='text': negpip acts in the denoiser only"),
+        (dict(rule="prompt-to-prompt", where="both"), "where='both': prompt-to-prompt acts in the denoiser only"),
+        (dict(rule="negpip", strength=2.0), "strength=2.0: negpip takes every weight as it stands"),
+        (dict(rule="negpip", where="here"), "where='here' is no place"),
+    ],
+)
+def test_what_a_rule_refuses(options, message):
+    with pytest.raises(ConfigError, match=message):
+        Weighting(**options)
