@@ -88,7 +88,8 @@ class PromptInfo:
         if 0 <= occurrence < len(places):
             return places[sorted(places)[occurrence]]
         if not places:
-            return find(self.words, phrase)  # says what there is
+            find(self.words, phrase)  # says which words there are
+            raise CaptureError(f"there is no {phrase!r} in any one text of this prompt, though its words are there")
         raise CaptureError(
             f"{phrase!r} stands {len(places)} times in this prompt; occurrences count from 0, so {occurrence} is none"
             " of them"

@@ -10,11 +10,12 @@ from typing import Any, Self, get_args
 
 import torch
 
-from promptattn.errors import CaptureError, ConfigError, PromptAttnWarning, UnsupportedModelError
+from promptattn.errors import CaptureError, ConfigError, PromptAttnWarning, PromptSyntaxError, UnsupportedModelError
 from promptattn.maps import HeatMaps
 from promptattn.maps.capture import Capture
 from promptattn.processors.layouts import Layout, layout_of
 from promptattn.prompt import Prompt, Span, TokenPlan, parse
+from promptattn.prompt.parsing import SYNTAXES
 from promptattn.prompt.timeline import all_spans
 from promptattn.run.collect import collect
 from promptattn.run.denoiser import DenoiserWatch, Rows, Target
@@ -300,13 +301,23 @@ class AttentionRun:
 
     def _meta(self) -> Mapping[str, Any]:
         return {
-            "weighted_prompts": [each.render() for each in self.prompts],
+            "weighted_prompts": [_written(each) for each in self.prompts],
             "weighting": self._weighting.name,
             **asdict(self._weighting),
             "pipeline": type(self._pipe).__name__,
             "versions": {name: version(name) for name in ("promptattn", "torch", "diffusers", "transformers")},
             "model": str(self._pipe.config.get("_name_or_path") or ""),
         }
+
+
+def _written(prompt: Prompt) -> str:
+    """The prompt in A1111 syntax, or in the first other one that can say it; as it was typed where none can."""
+    for syntax in SYNTAXES:
+        try:
+            return prompt.render(syntax)
+        except PromptSyntaxError:
+            continue
+    return prompt.source or ""
 
 
 def _report(finding: str) -> None:

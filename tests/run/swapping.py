@@ -15,7 +15,8 @@ def generate(pipe, *args, steps=4, seed=0, **kwargs):
     return pipe(*args, **{**options, **SIZE, **kwargs}).images
 
 
-def encoded(pipe, text, guided=False):
+@torch.no_grad()
+def encoded(pipe, text):
     """What the stock pipeline makes of a text: its embeddings and pooled embeddings."""
     kind = type(pipe).__name__
     if kind == "StableDiffusionPipeline":
@@ -83,11 +84,11 @@ def words_at(pipe, text):
     return found if pooled is None else {**found, "pooled_projections": pooled}
 
 
-def spliced(pipe, runs, **options):
+def spliced(pipe, runs, maps=None, **options):
     """Plain runs, one after the other over the same latents: `runs` are (first step, arguments of `attend`).
 
     Each makes all steps, and has the latents of the one before in the place of its own when its turn comes: exact with
-    schedulers that keep nothing from step to step.
+    schedulers that keep nothing from step to step. The maps of each are added to the list `maps`.
     """
     handed = None
     for first, arguments in runs:
@@ -101,4 +102,6 @@ def spliced(pipe, runs, **options):
         with promptattn.attend(pipe, *arguments[:2], **arguments[2]) as run:
             images = generate(pipe, **run.inputs, **options, callback_on_step_end=note)
         handed = latents
+        if maps is not None:
+            maps.append(run.maps)
     return images

@@ -15,10 +15,26 @@ EXACT = dict(capture=False)
 
 # A prompt, its negative prompt, and what they are from which step of four on.
 CASES = {
-    "weights": ("a (cat:[1.1:1.4:0.5]) and (dog:0.7)", "ugly", [(0, "a (cat:1.1) and (dog:0.7)", "ugly"), (2, "a (cat:1.4) and (dog:0.7)", "ugly")]),
-    "a weight in the text encoder": ("a [(cat:0):(cat:1.5):1] and a dog", "ugly", [(0, "a (cat:0) and a dog", "ugly"), (1, "a (cat:1.5) and a dog", "ugly")]),
-    "the negative prompt": ("a (red:1.3) cat", "[ugly:(blurry:1.5):3]", [(0, "a (red:1.3) cat", "ugly"), (3, "a (red:1.3) cat", "(blurry:1.5)")]),
-    "both": ("a [cat|dog]", "[ugly|(blurry:0.5)|]", [(0, "a cat", "ugly"), (1, "a dog", "(blurry:0.5)"), (2, "a cat", ""), (3, "a dog", "ugly")]),
+    "weights": (
+        "a (cat:[1.1:1.4:0.5]) and (dog:0.7)",
+        "ugly",
+        [(0, "a (cat:1.1) and (dog:0.7)", "ugly"), (2, "a (cat:1.4) and (dog:0.7)", "ugly")],
+    ),
+    "a weight in the text encoder": (
+        "a [(cat:0):(cat:1.5):1] and a dog",
+        "ugly",
+        [(0, "a (cat:0) and a dog", "ugly"), (1, "a (cat:1.5) and a dog", "ugly")],
+    ),
+    "the negative prompt": (
+        "a (red:1.3) cat",
+        "[ugly:(blurry:1.5):3]",
+        [(0, "a (red:1.3) cat", "ugly"), (3, "a (red:1.3) cat", "(blurry:1.5)")],
+    ),
+    "both": (
+        "a [cat|dog]",
+        "[ugly|(blurry:0.5)|]",
+        [(0, "a cat", "ugly"), (1, "a dog", "(blurry:0.5)"), (2, "a cat", ""), (3, "a dog", "ugly")],
+    ),
     "from nothing": ("[:a (cat:1.2):2]", "", [(0, "", ""), (2, "a (cat:1.2)", "")]),
     "Spanish": ("un [gato:(ratón:1.3):0.25] gris", None, [(0, "un gato gris", None), (1, "un (ratón:1.3) gris", None)]),
     "a batch": (
@@ -31,7 +47,7 @@ CASES = {
             (3, ["a (dog:1.5)", "a blue house"], ["ugly", "dog"]),
         ],
     ),
-}  # fmt: skip
+}
 
 
 def attended(prompt, negative, **more):
