@@ -2,13 +2,14 @@
 
 import typer
 
+from promptattn.cli.convert import convert
 from promptattn.cli.explain import explain
 from promptattn.cli.export import export
 from promptattn.cli.generate import generate
 from promptattn.cli.sweep import sweep
 from promptattn.cli.tokens import tokens
 
-__all__ = ["app", "explain", "export", "generate", "main", "sweep", "tokens"]
+__all__ = ["app", "convert", "explain", "export", "generate", "main", "sweep", "tokens"]
 
 app = typer.Typer(
     help="Weigh the words of a text-to-image prompt inside the attention, and see where each of them went.",
@@ -21,6 +22,7 @@ app.command()(export)
 app.command()(sweep)
 app.command()(explain)
 app.command()(tokens)
+app.command()(convert)
 
 
 def main() -> None:

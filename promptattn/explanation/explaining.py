@@ -95,8 +95,9 @@ def explain(
     against = None if negative_prompt is None else _parsed(negative_prompt, syntax)
     model, source = model_facts(pipe_or_name)
     count = steps or int(model.settings.get("num_inference_steps", _STEPS))
-    positive, found, plain = read(parsed, source, model, method, count)
-    negative, others, more = (None, [], []) if against is None else read(against, source, model, method, count)
+    options: dict[str, Any] = dict(steps=count, syntax=syntax)
+    positive, found, plain = read(parsed, source, model, method, **options)
+    negative, others, more = (None, [], []) if against is None else read(against, source, model, method, **options)
     return Explanation(
         model=model,
         syntax=syntax,

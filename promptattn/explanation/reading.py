@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+from promptattn.errors import PromptSyntaxError
 from promptattn.explanation.model import ModelFacts
 from promptattn.explanation.readings import (
     EncoderReading,
@@ -22,11 +23,11 @@ __all__ = ["read"]
 
 
 def read(
-    prompt: Prompt, source: Any, model: ModelFacts, method: Method, steps: int
+    prompt: Prompt, source: Any, model: ModelFacts, method: Method, *, steps: int, syntax: str
 ) -> tuple[PromptReading, list[Diagnostic], list[Prompt]]:
     """The reading of a prompt, all findings about it, and every plain prompt that it comes to.
 
-    `source` is what :func:`promptattn.prompt.plan` takes.
+    `source` is what :func:`promptattn.prompt.plan` takes, `syntax` the one to write moments in where it can say them.
     """
     found = dict.fromkeys([*prompt.diagnostics, *find_in_timeline(prompt, steps)])
     plain: dict[Prompt, None] = {}
@@ -45,10 +46,11 @@ def read(
     parts = []
     for part in prompt.parts:
         moments = tuple(
-            Moment(ranges, _written(moment), texts(moment)) for moment, ranges in _moments(part.prompt, steps).items()
+            Moment(ranges, _written(moment, syntax), texts(moment))
+            for moment, ranges in _moments(part.prompt, steps).items()
         )
         parts.append(PartReading(part.weight, moments))
-    written = prompt.source if prompt.source is not None else _written(prompt)
+    written = prompt.source if prompt.source is not None else _written(prompt, syntax)
     return PromptReading(written, tree_of(prompt, steps), tuple(parts)), list(found), list(plain)
 
 
@@ -62,22 +64,21 @@ def _moments(prompt: Prompt, steps: int) -> dict[Prompt, tuple[tuple[int, int], 
     return found
 
 
-def _written(prompt: Prompt) -> str:
-    """The prompt in A1111 syntax; a blend, which that cannot say, as its parts and their weights."""
-    only = prompt.nodes[0] if len(prompt.nodes) == 1 else None
-    if not isinstance(only, Blend):
-        return prompt.render()
-    return " + ".join(f"{part.weight:g} x ({_written(part.prompt)})" for part in only.parts)
+def _written(prompt: Prompt, syntax: str) -> str:
+    """The prompt in `syntax`, or else in A1111's, or compel's, which alone has blends."""
+    try:
+        return prompt.render(syntax)
+    except PromptSyntaxError:
+        return prompt.render("compel" if isinstance(prompt.nodes[0], Blend) else "a1111")
 
 
 def _blended(prompt: Prompt) -> Sequence[Part]:
+    """The texts whose embeddings are mixed, with their final weights; mostly the prompt alone."""
     only = prompt.nodes[0] if len(prompt.nodes) == 1 else None
     if not isinstance(only, Blend):
         return [Part(prompt)]
     total = sum(part.weight for part in only.parts) if only.normalise else 1.0
-    return [
-        Part(inner.prompt, part.weight / total * inner.weight) for part in only.parts for inner in _blended(part.prompt)
-    ]
+    return [Part(part.prompt, part.weight / total) for part in only.parts]
 
 
 def _encoder(planned: EncoderPlan, model: ModelFacts, method: Method) -> EncoderReading:

@@ -65,7 +65,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Moment:
-    """What holds in some steps: `steps` are ranges (first, last), counted from 0; `prompt` is it in A1111 syntax.
+    """What holds in some steps: `steps` are ranges (first, last), counted from 0; `prompt` is it in the user's syntax.
 
     `texts` is one text, or several where embeddings are blended.
     """

@@ -11,13 +11,5 @@ def plain_prompts(prompt: Prompt, steps: int) -> Iterator[Prompt]:
     """The plain prompts that `prompt` is made of in a run of `steps`, in the order in which they come."""
     for part in prompt.parts:
         for _, moment in part.prompt.timeline(steps):
-            yield from _unblended(moment)
-
-
-def _unblended(prompt: Prompt) -> Iterator[Prompt]:
-    only = prompt.nodes[0] if len(prompt.nodes) == 1 else None
-    if isinstance(only, Blend):
-        for part in only.parts:
-            yield from _unblended(part.prompt)
-    else:
-        yield prompt
+            only = moment.nodes[0] if len(moment.nodes) == 1 else None
+            yield from (inner.prompt for inner in only.parts) if isinstance(only, Blend) else (moment,)

@@ -9,7 +9,7 @@ import torch
 
 import promptattn
 from promptattn.errors import ConfigError, UnsupportedModelError
-from promptattn.prompt import Blend, Part, Prompt, parse, plan
+from promptattn.prompt import parse, plan
 from promptattn.weighting import EmbeddingWeighting, Weighting
 
 
@@ -215,11 +215,13 @@ def test_prompts_that_are_added_are_parts(sd):
 
 
 def test_a_blend_is_told_text_by_text(sd):
-    blend = Prompt((Blend((Part(parse("a (red:1.2) cat"), 3.0), Part(parse("a dog"), 1.0))),))
-    (moment,) = promptattn.explain(blend, sd).prompt.parts[0].moments
+    written = '("a (red)1.2 cat", "a dog").blend(3, 1)'
+    explained = promptattn.explain(written, sd, syntax="compel")
+    (moment,) = explained.prompt.parts[0].moments
     assert [(text.text, text.weight) for text in moment.texts] == [("a red cat", 0.75), ("a dog", 0.25)]
-    assert moment.prompt == "3 x (a (red:1.2) cat) + 1 x (a dog)"
-    assert "blend" in codes(promptattn.explain(blend, sd))
+    assert parse(moment.prompt, "compel") == parse(written, "compel")
+    assert "blend" in codes(explained)
+    assert promptattn.explain(parse(written, "compel"), sd).prompt.parts == explained.prompt.parts
 
 
 def test_a_text_that_is_normalised_at_once_is_said_to_undo_scaling(sd):

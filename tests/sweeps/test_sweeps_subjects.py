@@ -28,6 +28,21 @@ def test_words(template, kind, words):
     assert list(subject.words) == words
 
 
+@pytest.mark.parametrize(
+    ("syntax", "template"),
+    [("comfy", "a (red:{0.5,1.5}) cat"), ("compel", "a (red){0.5,1.5} cat"), ("compel", "a red{-,++} cat")],
+)
+def test_any_syntax_can_be_swept(syntax, template):
+    made = design(template, None, images=1, limit=64)
+    subject = subject_of(made, 0, syntax, 8)
+    assert (subject.kind, subject.label) == ("weight", "red")
+
+
+def test_what_is_blended_has_words_too():
+    made = design('("a (cat){1,2}", "a dog").blend(1, 1)', None, images=1, limit=64)
+    assert subject_of(made, 0, "compel", 8).words == ((("cat", 0),),) * 2
+
+
 def test_two_axes_have_a_subject_each():
     made = design("a ({red,blue}:{1,2}) cat", None, images=1, limit=64)
     text, weight = (subject_of(made, axis, "a1111", 8) for axis in range(2))
