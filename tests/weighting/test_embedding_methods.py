@@ -163,3 +163,22 @@ def test_the_pooled_embedding_is_that_of_the_clean_text(pipe, kind, name):
     ours = encoded(pipe, [oracle.SAMPLE, oracle.OTHER], EmbeddingWeighting(name)).pooled
     clean = [[(oracle.clean(each), 1.0)] for each in (oracle.SAMPLE, oracle.OTHER)]
     assert torch.equal(ours, encoded(pipe, clean, EmbeddingWeighting(name)).pooled)
+
+
+@pytest.mark.parametrize("kind", tiny.PIPELINES, indirect=True)
+def test_what_stands_between_two_breaks_is_blended_by_itself(pipe, kind):
+    method = EmbeddingWeighting("compel")
+    broken = [tuple(plan(pipe, "a (red cat:0.5) BREAK a (dog:1.2) and a (mouse:0.3)").encoders)]
+    parts = [[("a ", 1.0), ("red cat", 0.5)], [("a ", 1.0), ("dog", 1.2), (" and a ", 1.0), ("mouse", 0.3)]]
+    ours = encode(pipe, broken, weighting=method).embeds
+    alone = [encoded(pipe, [part], method).embeds for part in parts]
+    assert_same(ours.numpy(), torch.cat(alone, dim=1).numpy())
+
+
+def test_attention_between_words_is_recorded_of_the_prompt_itself(pipe, kind):
+    clean = [[(oracle.clean(oracle.SAMPLE), 1.0)]]
+    plain = encoded(pipe, clean, EmbeddingWeighting("comfy"), record=True)
+    for name in EMBEDDING_METHODS:
+        ours = encoded(pipe, [oracle.SAMPLE], EmbeddingWeighting(name), record=True)
+        assert [each.encoder for each in ours.maps] == [each.encoder for each in plain.maps]
+        assert all(torch.equal(one.mass, other.mass) for one, other in zip(ours.maps, plain.maps, strict=True))
