@@ -3,6 +3,8 @@
     result = attention(query, key, value, key_weights=KeyWeights.of([3, 4], [1.4, 1.4]), capture=Columns(index))
     result.output, result.columns
 
+A weight multiplies a key's odds; `KeyWeights(rule=...)` has two more rules, as Prompt-to-Prompt and NegPip weigh.
+
 Eight kinds, all with the same `key_weights` and `capture`:
 
     scaled dot product                          attention

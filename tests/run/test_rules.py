@@ -15,7 +15,7 @@ from test_joint import generate as generate_jointly
 import promptattn
 from promptattn.errors import ConfigError, UnsupportedModelError
 from promptattn.processors import processors_for
-from promptattn.weighting import Weighting
+from promptattn.weighting import EmbeddingWeighting, Weighting
 
 RULES = pytest.mark.parametrize("rule", ["prompt-to-prompt", "negpip"])
 WEIGHTED, CLEAN = "a (red:1.6) cat and a (gray:-0.8) (mouse:0)", "a red cat and a gray mouse"
@@ -58,6 +58,15 @@ def test_equal_to_the_rule_written_out(pipe, rule):
         ours = generate(pipe, **run.inputs)
     same(ours, reference(pipe, rule, weights, negative_prompt=NEGATIVE), stock)
     assert torch.equal(generate(pipe, CLEAN, negative_prompt=NEGATIVE), stock)
+
+
+def test_negpip_of_weights_above_0_is_scaling_of_the_embedding(pipe):
+    """What the rule says of keys and values, against rows of the text that are as many times as long."""
+    prompt, images = "a (red:1.5) cat and a (gray:0.25) (mouse:0)", {}  # numbers that float32 holds exactly
+    for method in (Weighting(rule="negpip"), EmbeddingWeighting("a1111", restore_mean=False)):
+        with promptattn.attend(pipe, prompt, weighting=method, capture=False) as run:
+            images[method.name] = generate(pipe, **run.inputs, guidance=1.0)
+    torch.testing.assert_close(images["negpip"], images["a1111"], rtol=1e-9, atol=1e-9)
 
 
 @RULES
