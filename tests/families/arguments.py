@@ -7,6 +7,8 @@ from typing import Any
 import torch
 
 Path = tuple[str | int, ...]
+LONGEST = 80
+"""Longer strings (instructions to a language model) are told by their length."""
 
 
 def bound(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -53,7 +55,9 @@ def described(value: Any) -> Any:
         return {str(key): described(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [described(part) for part in value]
-    if value is None or isinstance(value, bool | int | float | str):
+    if isinstance(value, str):
+        return value if len(value) <= LONGEST else f"a string of {len(value)} characters"
+    if value is None or isinstance(value, bool | int | float):
         return value
     return type(value).__name__
 

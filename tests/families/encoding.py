@@ -111,11 +111,12 @@ def _from_embeddings(
 ) -> dict[str, Any] | None:
     """Whether the call makes the same image of what `encode_prompt` returned, by the names it assigns it to."""
     values: dict[str, Any] = {}
-    usual = iter(("prompt_embeds", "negative_prompt_embeds"))
-    for names, (_, result) in zip(assigned, run.encoded, strict=False):
+    returned = [[name.split(" if ")[0] for name in names] for names in _returned(type(pipe).encode_prompt)]
+    # By the names it is assigned to, else by those it has where it is returned, else in the usual order.
+    candidates = (assigned, returned, [["prompt_embeds"], ["negative_prompt_embeds"]])
+    fitting = ([names for names in each if set(names) & set(parameters)] for each in candidates)
+    for names, (_, result) in zip(next(filter(None, fitting), []), run.encoded, strict=False):
         results = result if isinstance(result, tuple) else (result,)
-        if not set(names) & set(parameters):
-            names = [next(usual, ""), *names[1:]]
         values |= {
             name: value
             for name, value in zip(names, results, strict=False)
@@ -123,13 +124,12 @@ def _from_embeddings(
         }
     if not values:
         return None
-    arguments = {key: value for key, value in family.arguments().items() if key not in ("prompt", "negative_prompt")}
-    if parameters["prompt"].default is inspect.Parameter.empty:
-        arguments["prompt"] = None
+    absent = {name: None for name in ("prompt", "negative_prompt") if name in parameters}
+    arguments = family.arguments() | absent
     try:
         again = watch(pipe, arguments | values)
     except Exception as error:
-        outcome = f"{type(error).__name__}: {str(error)[:160]}"
+        outcome = f"{type(error).__name__}: {str(error).splitlines()[0][:160]}"
     else:
         outcome = "same image" if equal(again.image, run.image) else "another image"
     return {"given": sorted(values), "outcome": outcome}

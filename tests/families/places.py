@@ -4,6 +4,7 @@ Attention is cut for this (`watching.attention_calls`), so that a changed row st
 """
 
 import re
+from collections import Counter
 from typing import Any
 
 import torch
@@ -12,6 +13,10 @@ from families.watching import AttentionCall, attention_calls
 
 MOST_SEATS = 8
 """A token that moves more key rows than this as far as its own has no place of its own."""
+MANY = 4
+"""So many tokens must stand as far from a key row as each other for that to be more than chance."""
+MOST_RUNS = 6
+"""More runs than this are no order: the layer attends to something else than tokens."""
 BEGINNING, END, BETWEEN = 24, 4, 6
 """Which tokens of a long text are tried: so many at its beginning and at its end, and so many in between."""
 
@@ -45,14 +50,12 @@ def text_places(
     *,
     batch: int,
     row: int,
-    only: list[int] | None = None,
 ) -> list[dict[str, Any]]:
     """For every kind of attention call, the key row at which each token of the text at `path` stands.
 
     Args:
         batch: the number of rows in the batch.
         row: the one whose tokens are changed.
-        only: the tokens to change; see :func:`tried`.
     """
     leaf = leaves(arguments)[path]
     axis = token_axis(leaf, batch)
@@ -60,15 +63,21 @@ def text_places(
         return []
     calls = attention_calls(model, arguments, cut=True)
     found: list[list[tuple[int, list[int], bool]]] = [[] for _ in calls]
-    for token in only or tried(leaf.shape[axis]):
-        place: list[Any] = [slice(None)] * leaf.ndim
-        place[axis] = token
-        if (rows := batch_axis(leaf, batch)) is not None:
-            place[rows] = row
-        changed = replaced(arguments, path, lambda tensor, place=tuple(place): _moved(tensor, place))
+    for token in tried(leaf.shape[axis]):
+        changed = with_other_token(arguments, path, batch, row, token)
         for entry, before, after in zip(found, calls, attention_calls(model, changed, cut=True), strict=True):
-            entry.append((token, *_seats(before, after)))
+            entry.append((token, *seats_of_change(before, after)))
     return _grouped(model, calls, [_segments(entry) for entry in found])
+
+
+def with_other_token(arguments: dict[str, Any], path: Path, batch: int, row: int, token: int) -> dict[str, Any]:
+    """The same arguments, one token of one batch row changed."""
+    leaf = leaves(arguments)[path]
+    place: list[Any] = [slice(None)] * leaf.ndim
+    place[token_axis(leaf, batch) or 0] = token
+    if (rows := batch_axis(leaf, batch)) is not None:
+        place[rows] = row
+    return replaced(arguments, path, lambda tensor: _moved(tensor, tuple(place)))
 
 
 def image_places(model: torch.nn.Module, arguments: dict[str, Any], path: Path) -> list[dict[str, Any]]:
@@ -88,7 +97,7 @@ def image_places(model: torch.nn.Module, arguments: dict[str, Any], path: Path) 
     for name, place in corners.items():
         changed = replaced(arguments, path, lambda tensor, place=place: _moved(tensor, place))
         for entry, before, after in zip(found, calls, attention_calls(model, changed, cut=True), strict=True):
-            seats, _ = _seats(before, after)
+            seats, _ = seats_of_change(before, after)
             entry[name] = seats[0] if len(seats) == 1 else (f"{len(seats)} rows" if seats else None)
     return _grouped(model, calls, found)
 
@@ -103,8 +112,8 @@ def _moved(leaf: torch.Tensor, place: tuple[Any, ...]) -> torch.Tensor:
     return leaf
 
 
-def _seats(before: AttentionCall, after: AttentionCall) -> tuple[list[int], bool]:
-    """The key rows that moved most, and whether others moved too: where a text is also pooled, all do a little."""
+def seats_of_change(before: AttentionCall, after: AttentionCall) -> tuple[list[int], bool]:
+    """The key rows that moved most, in that order, and whether others moved: where a text is also pooled, all do."""
     if before.key.shape != after.key.shape:
         return [], True
     moved = (after.key - before.key).abs().amax(dim=(0, 1, 3))
@@ -125,13 +134,12 @@ def _segments(entry: list[tuple[int, list[int], bool]]) -> dict[str, Any]:
     nowhere: list[list[int]] = []
     spread = 0
     before = None
-    for order, (token, seats, _) in enumerate(entry):
-        neighbours = {
-            seat - other for other, rows, _ in entry[max(order - 1, 0) : order + 2] if other != token for seat in rows
-        }
+    offsets = Counter(seat - token for token, seats, _ in entry for seat in seats)
+    usual = min(MANY, len(entry))
+    for token, seats, _ in entry:
         if len(seats) <= MOST_SEATS:
-            # Rows that every token moves, by way of a pooled text, are not as far from one token as from the next.
-            seats = sorted(seat for seat in seats if seat - token in neighbours) or seats[:1]
+            # Rows that every token moves, by way of a pooled text, are not as far from one token as from the others.
+            seats = sorted(seat for seat in seats if offsets[seat - token] >= usual) or seats[:1]
         if not seats:
             if nowhere and nowhere[-1][1] == before:
                 nowhere[-1][1] = token
@@ -144,7 +152,7 @@ def _segments(entry: list[tuple[int, list[int], bool]]) -> dict[str, Any]:
         else:
             runs.append([token, token, *seats])
         before = token
-    result: dict[str, Any] = {"runs": runs}
+    result: dict[str, Any] = {"runs": runs} if len(runs) <= MOST_RUNS else {"runs": [], "scattered_runs": len(runs)}
     if nowhere:
         result["nowhere"] = nowhere
     if spread:
@@ -162,7 +170,7 @@ def _grouped(model: torch.nn.Module, calls: list[AttentionCall], found: list[Any
         name = call.layer or f"(no processor) {call.module}"
         processor = getattr(modules.get(call.layer), "processor", None) if call.layer else None
         told = {
-            "layer": re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name),
+            "layer": layer_told(name),
             "processor": type(processor).__name__ if processor is not None else None,
             "queries": call.queries,
             "keys": call.key.shape[-2],
@@ -173,3 +181,8 @@ def _grouped(model: torch.nn.Module, calls: list[AttentionCall], found: list[Any
         group = groups.setdefault(repr(told), told | {"calls": 0})
         group["calls"] += 1
     return list(groups.values())
+
+
+def layer_told(name: str) -> str:
+    """The name of a layer, a star for the number of its block."""
+    return re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name)

@@ -12,9 +12,9 @@ from families.arguments import described, leaves, written
 from families.denoising import attention_facts
 from families.facts import TABLE, events_told
 from families.family import PROMPT
-from families.places import text_places, token_axis
+from families.places import layer_told, seats_of_change, token_axis, with_other_token
 from families.registry import FAMILIES
-from families.watching import denoisers, watch
+from families.watching import attention_calls, denoisers, watch
 
 FACTS = json.loads(TABLE.read_text())
 # Without a class of its own, under another name, or not at all: what one may look for and not find.
@@ -66,31 +66,30 @@ def _conditional_call(run, part, facts):
 
 
 def _assert_ends_stand(model, arguments, path, tensor, facts, places):
-    """The first and the last token of the text are where the table has them, in every kind of attention layer."""
+    """The first and the last token of the text are where the table has them, in every attention layer that it names."""
     roles = next(rows for rows in facts["rows_of_first_step"] if "prompt" in rows)
-    axis = token_axis(tensor, len(roles))
-    ends = [0, tensor.shape[axis] - 1]
-    found = text_places(model, arguments, path, batch=len(roles), row=roles.index("prompt"), only=ends)
-    told = {(each["layer"], each["queries"], each["keys"]): [] for each in places}
-    for each in places:
-        told[each["layer"], each["queries"], each["keys"]].append(each["places"])
-    for each in found:
-        seats = [
-            (run[0] + offset, [row + offset for row in run[2:]])
-            for run in each["places"]["runs"]
-            for offset in range(run[1] - run[0] + 1)
-        ]
-        assert any(
-            all(_stands(known, token, rows) for token, rows in seats)
-            for known in told[each["layer"], each["queries"], each["keys"]]
-        ), each
+    batch, row = len(roles), roles.index("prompt")
+    calls = attention_calls(model, arguments, cut=True)
+    for token in (0, tensor.shape[token_axis(tensor, batch)] - 1):
+        changed = with_other_token(arguments, path, batch, row, token)
+        for before, after in zip(calls, attention_calls(model, changed, cut=True), strict=True):
+            seats, _ = seats_of_change(before, after)
+            known = [_row(each["places"], token) for each in places if _is_one_of(before, each)]
+            assert any(row is ANYWHERE or row == (seats[0] if seats else None) or row in seats for row in known)
 
 
-def _stands(known, token, rows):
-    return any(
-        first <= token <= last and rows == [seat + token - first for seat in seats]
-        for first, last, *seats in known["runs"]
-    )
+ANYWHERE = object()
+
+
+def _row(known, token):
+    if "tokens_at_many_rows" in known or "scattered_runs" in known:
+        return ANYWHERE
+    return next((seat + token - first for first, last, seat, *_ in known["runs"] if first <= token <= last), None)
+
+
+def _is_one_of(call, group):
+    same = (call.queries, call.key.shape[-2]) == (group["queries"], group["keys"])
+    return same and layer_told(call.layer or call.module) in group["layer"]
 
 
 def test_a_family_is_the_same_whenever_it_is_built():
