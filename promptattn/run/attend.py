@@ -20,6 +20,7 @@ from promptattn.prompt.timeline import all_spans
 from promptattn.run.collect import collect
 from promptattn.run.denoiser import DenoiserWatch, Rows, Target
 from promptattn.run.encoding import Encoded
+from promptattn.run.obstacles import check_obstacles
 from promptattn.run.script import Script
 from promptattn.run.wordings import Wordings
 from promptattn.selection import Steps, check_steps
@@ -157,7 +158,7 @@ class AttentionRun:
             takes_negative=self._takes_negative(),
         )
         self._script = Script(pipe, prompts, negatives, wordings, capture=capture, report=_report)
-        self._check_composed()
+        check_obstacles(pipe, self._denoiser, self._script, prompts, guided=self._takes_negative())
 
     @property
     def plans(self) -> tuple[TokenPlan, ...]:
@@ -249,29 +250,6 @@ class AttentionRun:
         if any(span.weight != 1 and span.text.strip() for span in spans):
             texts = [text for each in self.plans for text in (each.prompt, each.negative_prompt) if text is not None]
             warn_if_inert(self._pipe, self._weighting, texts)
-
-    def _check_composed(self) -> None:
-        """Say what AND means where the model is never asked for the prediction of a negative prompt.
-
-        Raises:
-            ConfigError: when the weights of the parts have no mean.
-        """
-        if not self._script.is_composed or self._takes_negative():
-            return
-        name = type(self._pipe).__name__
-        for prompt in self.prompts:
-            if sum(part.weight for part in prompt.parts) <= 0:
-                raise ConfigError(
-                    f"{name} is not guided by a negative prompt here, so parts joined by AND are averaged by their"
-                    f" weights, and those of {prompt.render()!r} do not add up to more than 0; give a negative_prompt"
-                    " and a true_cfg_scale above 1, or other weights."
-                )
-        warnings.warn(
-            f"{name} is not guided by a negative prompt here, so the predictions of the parts joined by AND are"
-            " averaged by their weights; give a negative_prompt and a true_cfg_scale above 1 to add them up.",
-            PromptAttnWarning,
-            stacklevel=4,
-        )
 
     def _takes_negative(self) -> bool:
         """Whether the pipeline is to be given a negative prompt, the empty one if there is none.

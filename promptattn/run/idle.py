@@ -44,23 +44,24 @@ def why_idle(acted: Acted, steps: Steps, total: int) -> Iterator[str]:
         steps: the steps in which weights act.
         total: the number of steps that the pipeline was to make.
     """
-    timeline = acted.timeline
-    if timeline is None:
+    if acted.timeline is None:
         return
-    moments = timeline.moments
-    unreached = dict.fromkeys(moments[acted.step + 1 :]).keys() - dict.fromkeys(moments[: acted.step + 1]).keys()
-    if len(moments) > 1 and unreached:
+    moments = acted.timeline.moments
+    reached = moments[: acted.step + 1]
+    unreached = set(moments) - set(reached)
+    if unreached:
         first = next(at for at, moment in enumerate(moments) if moment in unreached)
         yield (
             f"the run stopped after {acted.step + 1} of {total} steps, so what the prompt says after the first {first}"
             " was never in force."
         )
-    if idle := timeline.weighted - acted.kinds:
+    wordings = {wording for moment in reached for wording in moment.wordings}
+    weighted = frozenset(kind for wording in wordings for kind in wording.weighted)
+    if idle := weighted - acted.kinds:
         yield _why(idle, acted, steps, total)
-    elif forgotten := _forgotten(acted, timeline):
+    elif forgotten := _forgotten(acted, wordings):
         words = ", ".join(sorted({repr(span.text.strip()) for _, _, span in forgotten}))
-        if not unreached:
-            yield f"the weights of {words} did not act: none of the steps that have these words is in steps={steps!r}."
+        yield f"the weights of {words} did not act: none of the steps that have these words is in steps={steps!r}."
 
 
 def _why(idle: frozenset[Kind], acted: Acted, steps: Steps, total: int) -> str:
@@ -73,9 +74,9 @@ def _why(idle: frozenset[Kind], acted: Acted, steps: Steps, total: int) -> str:
     return f"the weights did not act: the pipeline stopped before any step of steps={steps!r}."
 
 
-def _forgotten(acted: Acted, timeline: Timeline) -> set[tuple[Kind, int, Span]]:
+def _forgotten(acted: Acted, wordings: Iterable[Wording]) -> set[tuple[Kind, int, Span]]:
     """The weighted spans of kinds that act, none of whose wordings did."""
-    due = {(wording, kind) for wording in timeline.wordings for kind in wording.weighted & acted.kinds}
+    due = {(wording, kind) for wording in wordings for kind in wording.weighted & acted.kinds}
     missed = {span for wording, kind in due - acted.weighed for span in _weighted(wording, kind)}
     return missed - {span for wording, kind in acted.weighed for span in _weighted(wording, kind)}
 

@@ -10,7 +10,6 @@ import torch
 
 from promptattn.errors import ConfigError
 from promptattn.maps.capture import Capture
-from promptattn.processors.rows import Kind
 from promptattn.prompt import And, Prompt, TokenPlan, find_in_timeline
 from promptattn.run.columns import TextColumns, check_words, text_columns
 from promptattn.run.vocabulary import Version
@@ -73,11 +72,6 @@ class Timeline:
     def texts(self) -> tuple[tuple[Wording, int], ...]:
         """Every strand of every wording, as (wording, number of the strand)."""
         return tuple((wording, strand) for wording in self.wordings for strand in range(len(wording.strands)))
-
-    @property
-    def weighted(self) -> frozenset[Kind]:
-        """The kinds of rows that have a weight at any step."""
-        return frozenset().union(*(wording.weighted for wording in self.wordings))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,58 @@
+"""What stands in the way of scheduled and composed prompts in one pipeline: refused, or said, before anything runs."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from promptattn.errors import ConfigError, PromptAttnWarning, UnsupportedModelError
+from promptattn.prompt import Prompt
+from promptattn.run.script import Script
+
+__all__ = ["check_obstacles"]
+
+
+def check_obstacles(
+    pipe: Any, denoiser: torch.nn.Module, script: Script, prompts: Sequence[Prompt], guided: bool
+) -> None:
+    """Refuse what cannot be carried out in this pipeline, and warn of what is not what it seems.
+
+    Args:
+        guided: whether there is a negative prompt for the pipeline to be guided by.
+
+    Raises:
+        UnsupportedModelError: for AND in a denoiser that keeps what it computed from call to call.
+        ConfigError: for parts whose weights have no mean, where AND can only average.
+    """
+    if script.is_composed and getattr(denoiser, "is_cache_enabled", False):
+        raise UnsupportedModelError(
+            f"{type(denoiser).__name__} keeps what it computed from call to call, so parts joined by AND would get each"
+            " other's; call disable_cache() on it first."
+        )
+    if script.is_composed and not guided:
+        _check_mean(type(pipe).__name__, prompts)
+    if getattr(pipe, "controlnet", None) is not None and (script.is_scheduled or script.is_composed):
+        _warn(
+            "the ControlNet reads one text of the prompt throughout; only the denoiser gets those of other steps and"
+            " parts."
+        )
+
+
+def _check_mean(name: str, prompts: Sequence[Prompt]) -> None:
+    for prompt in prompts:
+        if sum(part.weight for part in prompt.parts) <= 0:
+            raise ConfigError(
+                f"{name} is not guided by a negative prompt here, so parts joined by AND are averaged by their weights,"
+                f" and those of {prompt.render()!r} do not add up to more than 0; give a negative_prompt and a"
+                " true_cfg_scale above 1, or other weights."
+            )
+    _warn(
+        f"{name} is not guided by a negative prompt here, so the predictions of the parts joined by AND are averaged by"
+        " their weights; give a negative_prompt and a true_cfg_scale above 1 to add them up."
+    )
+
+
+def _warn(message: str) -> None:
+    # To the line of the user's call of attend, past check_obstacles, AttentionRun and attend.
+    warnings.warn(message, PromptAttnWarning, stacklevel=5)
