@@ -64,10 +64,26 @@ def attend(
     implementations that it had before. Without weights and with or without capture the image equals the stock
     pipeline's to the bit.
 
+    Prompts that are scheduled (`[a:b:0.4]`, `[a|b]`) are another text at some steps. How many steps there are is known
+    once the pipeline is called, so `run.inputs` hold one of these texts, and `run.plans` are of that one; the denoiser
+    is given that of the step. A step of such a run is exactly that step of a run with the plain prompt in force there,
+    its weights, its number of chunks and its negative prompt included. Steps are those of the scheduler, counted from
+    the first one that is made: in image-to-image too, where A1111 takes fractions of the steps of a whole run.
+
+    Prompts joined by AND are predicted one by one, and what each gains over the negative prompt is added up
+    (:func:`promptattn.run.composing.composed`). Each further part costs one more call of the denoiser at each step, and
+    one more for the negative prompt where the pipeline does not predict both in one call, or is not guided at all.
+    Flux without a negative prompt has nothing to gain over: there the predictions are averaged by their weights.
+
+    Maps are means over all recorded steps. A word has no mass where it is not in force, so that the columns of a place
+    still sum to 1; of parts joined by AND each counts by the size of its weight among them, and likewise of prompts
+    that are blended.
+
     Args:
         pipe: a diffusers pipeline of the Stable Diffusion 1, 2, XL or 3 kind, or of Flux.1.
         prompt: a prompt in `syntax`, parsed or not, or a list of them for a batch.
-        negative_prompt: likewise, weighted on its own rows; one for all prompts, or as many as there are prompts.
+        negative_prompt: likewise, weighted on its own rows; one for all prompts, or as many as there are prompts. It may
+            be scheduled, but not joined by AND.
         weighting: how weights act: the name of one of :data:`promptattn.weighting.METHODS`, or with its own options a
             :class:`promptattn.weighting.Weighting` or :class:`promptattn.weighting.EmbeddingWeighting`.
         where, strength: in which attention weights act and how strongly, for methods that act there, chosen by name;
@@ -162,7 +178,10 @@ class AttentionRun:
 
     @property
     def plans(self) -> tuple[TokenPlan, ...]:
-        """For each prompt its tokens, words, weights and chunks. See `attend` for scheduled prompts."""
+        """For each prompt its tokens, words, weights and chunks.
+
+        Of a prompt that is several texts they are those of the one in `inputs`.
+        """
         return self._script.plans
 
     def __enter__(self) -> Self:
