@@ -82,8 +82,8 @@ def attend(
     Args:
         pipe: a diffusers pipeline of the Stable Diffusion 1, 2, XL or 3 kind, or of Flux.1.
         prompt: a prompt in `syntax`, parsed or not, or a list of them for a batch.
-        negative_prompt: likewise, weighted on its own rows; one for all prompts, or as many as there are prompts. It may
-            be scheduled, but not joined by AND.
+        negative_prompt: likewise, weighted on its own rows; one for all prompts, or as many as there are prompts. It
+            may be scheduled, but not joined by AND.
         weighting: how weights act: the name of one of :data:`promptattn.weighting.METHODS`, or with its own options a
             :class:`promptattn.weighting.Weighting` or :class:`promptattn.weighting.EmbeddingWeighting`.
         where, strength: in which attention weights act and how strongly, for methods that act there, chosen by name;
