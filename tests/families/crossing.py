@@ -214,6 +214,6 @@ FAMILIES = {
     "hunyuan-dit": Family(hunyuan_dit, dict(guidance_scale=4.0, height=64, width=96) | BINNED),
     "lumina": Family(lumina, dict(guidance_scale=4.0, max_sequence_length=40, height=128, width=192)),
     "kandinsky-5": Family(kandinsky5, dict(guidance_scale=4.0, height=128, width=192)),
-    "prx": Family(prx, dict(guidance_scale=4.0) | BINNED),
-    "prx-pixel": Family(prx_pixel, dict(guidance_scale=4.0) | BINNED),
+    "prx": Family(prx, dict(guidance_scale=4.0) | BINNED, requires="ftfy"),
+    "prx-pixel": Family(prx_pixel, dict(guidance_scale=4.0) | BINNED, requires="ftfy"),
 }

@@ -28,9 +28,8 @@ def denoiser_facts(name: str, model: torch.nn.Module, run: Run, other: Run, wors
     batch = _batch(calls[0], sample)
     listed = bool(sample) and isinstance(sample[0][-1], int)
     roles = [_roles(batch, listed, *each) for each in zip(prompts, negatives, strict=True)]
-    conditional = next((index for index, rows in enumerate(roles) if "prompt" in rows), 0)
+    conditional, row = conditional_row(roles)
     call = calls[conditional]
-    row = roles[conditional].index("prompt") if "prompt" in roles[conditional] else 0
     return {
         "class": type(model).__name__,
         "patches": {key: value for key, value in model.config.items() if "patch" in key},
@@ -52,6 +51,12 @@ def denoiser_facts(name: str, model: torch.nn.Module, run: Run, other: Run, wors
         if _convolves(model)
         else {written(path): image_places(model, call.arguments, path) for path in sample[:1]},
     }
+
+
+def conditional_row(roles: list[list[str]]) -> tuple[int, int]:
+    """Which call, and which row of its batch, depends on the prompt alone; the very first where none does."""
+    found = ((call, rows.index("prompt")) for call, rows in enumerate(roles) if "prompt" in rows)
+    return next(found, (0, 0))
 
 
 def _distinct(items: list[Any]) -> list[Any]:

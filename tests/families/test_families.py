@@ -9,7 +9,7 @@ import torch
 import transformers
 from families import language_tokenizers
 from families.arguments import described, leaves, written
-from families.denoising import attention_facts
+from families.denoising import attention_facts, conditional_row
 from families.facts import TABLE, events_told
 from families.family import PROMPT
 from families.places import layer_told, seats_of_change, token_axis, with_other_token
@@ -61,14 +61,13 @@ def test_a_family_runs_and_is_what_the_table_says(name):
 
 def _conditional_call(run, part, facts):
     calls = [call for call in run.calls if call.denoiser == part]
-    roles = facts["rows_of_first_step"]
-    return calls[next((index for index, rows in enumerate(roles) if "prompt" in rows), 0)]
+    return calls[conditional_row(facts["rows_of_first_step"])[0]]
 
 
 def _assert_ends_stand(model, arguments, path, tensor, facts, places):
     """The first and the last token of the text are where the table has them, in every attention layer that it names."""
-    roles = next(rows for rows in facts["rows_of_first_step"] if "prompt" in rows)
-    batch, row = len(roles), roles.index("prompt")
+    call, row = conditional_row(facts["rows_of_first_step"])
+    batch = len(facts["rows_of_first_step"][call])
     calls = attention_calls(model, arguments, cut=True)
     for token in (0, tensor.shape[token_axis(tensor, batch)] - 1):
         changed = with_other_token(arguments, path, batch, row, token)
