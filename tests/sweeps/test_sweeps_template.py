@@ -153,7 +153,7 @@ def test_every_template_is_read_or_refused_by_name(template):
     assert [filled.text[start:end] for start, end in filled.places] == [axis.values[0] for axis in read.axes]
 
 
-@given(st.text(max_size=30).filter(lambda text: not set(text) & set("{}\\")), st.sampled_from(["{1,2}", "{1..2}"]))
+@given(st.text(st.characters(exclude_characters="{}\\"), max_size=30), st.sampled_from(["{1,2}", "{1..2}"]))
 def test_text_round_a_sweep_is_kept(text, sweep):
     read = read_template(text + sweep + text, 8)
     assert [read.fill([value]).text for value in read.axes[0].values] == [text + "1" + text, text + "2" + text]
