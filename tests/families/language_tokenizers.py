@@ -262,6 +262,15 @@ def xlm_roberta(window: int = 77) -> Any:
     return transformers.XLMRobertaTokenizer(vocab=[*vocabulary, ("<mask>", 0.0)], model_max_length=window)
 
 
+def t5(window: int = 128) -> Any:
+    """Unigram pieces that are fixed here: the number of tokens, which some pipelines do not pad, is in the table."""
+    letters = sorted({letter for line in CORPUS for letter in line if not letter.isspace()})
+    words = sorted({word for line in CORPUS for word in line.replace(",", "").split() if len(word) <= 6})
+    pieces = dict.fromkeys(["▁", *letters, *(f"▁{word}" for word in words)])
+    vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *((piece, -float(len(piece))) for piece in pieces)]
+    return transformers.T5Tokenizer(vocab=vocabulary, extra_ids=0, model_max_length=window)
+
+
 def byt5(window: int = 128) -> Any:
     return transformers.ByT5Tokenizer(model_max_length=window)
 

@@ -197,7 +197,7 @@ def kandinsky3() -> Any:
         encoder_hid_dim=32,
     )
     return diffusers.Kandinsky3Pipeline(
-        tokenizer=t5_tokenizer(128),
+        tokenizer=language_tokenizers.t5(),
         text_encoder=t5_text(),
         unet=model,
         scheduler=diffusers.DDPMScheduler(clip_sample=True),
