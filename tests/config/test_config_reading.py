@@ -15,6 +15,7 @@ from promptattn.config import CaptureConfig, RunConfig, WeightingConfig, load_co
 from promptattn.export import FORMATS
 from promptattn.maps import COLORMAPS, RULES
 from promptattn.maps.capture import RELATIONS
+from promptattn.prompt.parsing import SYNTAXES
 from promptattn.weighting import (
     EMBEDDING_METHODS,
     METHODS,
@@ -261,7 +262,7 @@ WRONG = {
     "scheduler: {options: {}}": "scheduler lacks its name.",
     "dtype: fp16": "dtype must be one of auto, float32, bfloat16, float16, not 'fp16'; did you mean float16?",
     "device: gpu": "device must be one of auto, cpu, cuda, mps, or cuda:1 and so on, not 'gpu'; did you mean cuda?",
-    "syntax: a1112": "syntax must be one of a1111, not 'a1112'; did you mean a1111?",
+    "syntax: a1112": f"syntax must be one of {', '.join(sorted(SYNTAXES))}, not 'a1112'; did you mean a1111?",
     "clip_skip: -1": "clip_skip must be at least 0, not -1.",
     "weighting: {where: texts}": f"weighting.where must be one of {', '.join(PLACES)}, not 'texts'; did you mean text?",
     "weighting: {strength: loud}": "weighting.strength must be \"exact\" or a positive number, not 'loud'.",
