@@ -1,7 +1,6 @@
 """`attend`: weighted prompts and token maps for the length of a `with` block."""
 
 import inspect
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -10,7 +9,7 @@ from typing import Any, Self, get_args
 
 import torch
 
-from promptattn.errors import CaptureError, ConfigError, PromptAttnWarning, PromptSyntaxError, UnsupportedModelError
+from promptattn.errors import CaptureError, ConfigError, PromptSyntaxError, UnsupportedModelError
 from promptattn.maps import HeatMaps
 from promptattn.maps.capture import Capture
 from promptattn.processors.layouts import Layout, layout_of
@@ -22,6 +21,7 @@ from promptattn.run.denoiser import DenoiserWatch, Rows, Target
 from promptattn.run.encoding import Encoded
 from promptattn.run.obstacles import check_obstacles
 from promptattn.run.script import Script
+from promptattn.run.telling import tell
 from promptattn.run.wordings import Wordings
 from promptattn.selection import Steps, check_steps
 from promptattn.weighting import Method, Strength, check_reach, chosen, overweight
@@ -173,7 +173,7 @@ class AttentionRun:
             without_negative=self._without_negative,
             takes_negative=self._takes_negative(),
         )
-        self._script = Script(pipe, prompts, negatives, wordings, capture=capture, report=_report)
+        self._script = Script(pipe, prompts, negatives, wordings, capture=capture, report=tell)
         check_obstacles(pipe, self._denoiser, self._script, prompts, guided=self._takes_negative())
 
     @property
@@ -265,7 +265,7 @@ class AttentionRun:
 
         spans = self._spans()
         if too_much := overweight(self._weighting, spans):
-            warnings.warn(too_much, PromptAttnWarning, stacklevel=3)
+            tell(too_much)
         if any(span.weight != 1 and span.text.strip() for span in spans):
             texts = [text for each in self.plans for text in (each.prompt, each.negative_prompt) if text is not None]
             warn_if_inert(self._pipe, self._weighting, texts)
@@ -315,10 +315,6 @@ def _written(prompt: Prompt) -> str:
         except PromptSyntaxError:
             continue
     return prompt.source or ""
-
-
-def _report(finding: str) -> None:
-    warnings.warn(finding, PromptAttnWarning, stacklevel=2)
 
 
 def _listed(prompt: PromptLike | Sequence[PromptLike]) -> Iterable[PromptLike]:

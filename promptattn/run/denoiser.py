@@ -4,7 +4,6 @@ Where the prompt of a step is another than the one that the pipeline was given, 
 where it is several prompts joined by AND, the denoiser is called again for each and the predictions become one.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,7 +12,6 @@ from typing import Any, Literal
 import torch
 
 from promptattn.core import KeyWeights, Rule
-from promptattn.errors import PromptAttnWarning
 from promptattn.maps.capture import Capture, Relation
 from promptattn.maps.recorder import Recorder
 from promptattn.processors.install import Installation, attention_layers
@@ -26,6 +24,7 @@ from promptattn.run.idle import Acted, why_idle
 from promptattn.run.relations import check_heads, readers, relations
 from promptattn.run.script import Moment, Script, Timeline
 from promptattn.run.steps import StepCounter, StepFollower
+from promptattn.run.telling import tell
 from promptattn.selection import Steps, in_steps, match_layers
 
 __all__ = ["DenoiserWatch", "Rows", "Target"]
@@ -335,12 +334,7 @@ class DenoiserWatch:
             return
         if reason := self.why_empty():
             if self._target.weighted or self.capture or self._target.script.is_scheduled:
-                _warn(f"nothing was weighted or recorded: {reason}.")
+                tell(f"nothing was weighted or recorded: {reason}.")
             return
         for reason in why_idle(self._acted, self._steps, self.follower.total):
-            _warn(reason)
-
-
-def _warn(message: str) -> None:
-    # To the line of the user's with statement, past warn_if_idle and __exit__.
-    warnings.warn(message, PromptAttnWarning, stacklevel=4)
+            tell(reason)

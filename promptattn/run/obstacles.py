@@ -1,14 +1,14 @@
 """What stands in the way of scheduled and composed prompts in one pipeline: refused, or said, before anything runs."""
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from promptattn.errors import ConfigError, PromptAttnWarning, UnsupportedModelError
+from promptattn.errors import ConfigError, UnsupportedModelError
 from promptattn.prompt import Prompt
 from promptattn.run.script import Script
+from promptattn.run.telling import tell
 
 __all__ = ["check_obstacles"]
 
@@ -33,7 +33,7 @@ def check_obstacles(
     if script.is_composed and not guided:
         _check_mean(type(pipe).__name__, prompts)
     if getattr(pipe, "controlnet", None) is not None and (script.is_scheduled or script.is_composed):
-        _warn(
+        tell(
             "the ControlNet reads one text of the prompt throughout; only the denoiser gets those of other steps and"
             " parts."
         )
@@ -47,12 +47,7 @@ def _check_mean(name: str, prompts: Sequence[Prompt]) -> None:
                 f" and those of {prompt.render()!r} do not add up to more than 0; give a negative_prompt and a"
                 " true_cfg_scale above 1, or other weights."
             )
-    _warn(
+    tell(
         f"{name} is not guided by a negative prompt here, so the predictions of the parts joined by AND are averaged by"
         " their weights; give a negative_prompt and a true_cfg_scale above 1 to add them up."
     )
-
-
-def _warn(message: str) -> None:
-    # To the line of the user's call of attend, past check_obstacles, AttentionRun and attend.
-    warnings.warn(message, PromptAttnWarning, stacklevel=5)
