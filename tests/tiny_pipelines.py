@@ -1,13 +1,13 @@
 """Tiny random pipelines of the Stable Diffusion, SDXL, SD3 and Flux kind, built from configs without the hub."""
 
 import functools
-import json
 from typing import Any
 
 import diffusers
 import torch
 import transformers
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import pre_tokenizers
+from vocabularies import byte_pairs, unigrams
 
 CORPUS = [
     "a photo of a red cat and a gray mouse on a blue table, masterpiece, best quality",
@@ -21,18 +21,11 @@ T5_WINDOW = 40
 @functools.cache
 def _vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
     """A small byte-level BPE in CLIP's form: every word ends in `</w>`."""
-    tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+    cut = pre_tokenizers.Sequence(
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)]
     )
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=700, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False
-    )
-    tokenizer.train_from_iterator(CORPUS * 4, trainer)
-    model = json.loads(tokenizer.to_str())["model"]
-    merges = [tuple(pair) for pair in model["merges"]]
-    letters = sorted(alphabet)
+    merges = byte_pairs(word for line in CORPUS for word, _ in cut.pre_tokenize_str(line))
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokens = [*letters, *(letter + "</w>" for letter in letters), *("".join(pair) for pair in merges)]
     tokens += ["<|startoftext|>", "<|endoftext|>"]
     return {token: index for index, token in enumerate(dict.fromkeys(tokens))}, merges
@@ -70,17 +63,13 @@ def clip_text(*, projection: bool = False, layers: int = 3, seed: int = 0, windo
 def _unigram() -> list[tuple[str, float]]:
     """A small Unigram vocabulary in T5's form: `<pad>` 0, `</s>` 1, `<unk>` 2, words begin with `▁`.
 
-    So small a corpus yields little more than letters. The shorter words are added whole; the others stay in pieces.
+    The shorter words are whole; the others stay in pieces.
     """
-    tokenizer = Tokenizer(models.Unigram())
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
-    trainer = trainers.UnigramTrainer(
-        vocab_size=160, special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>", show_progress=False
-    )
-    tokenizer.train_from_iterator(CORPUS * 4, trainer)
-    pieces = {token: float(score) for token, score in json.loads(tokenizer.to_str())["model"]["vocab"]}
-    words = sorted({word for line in CORPUS for word in line.replace(",", "").split() if len(word) < 8})
-    return list((pieces | {piece: -6.0 for word in words if (piece := f"▁{word}") not in pieces}).items())
+    words = [word for line in CORPUS for word in line.split()]
+    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    whole = sorted({f"▁{word.strip(',')}" for word in words if len(word.strip(",")) < 8})
+    pieces = dict(unigrams(words)) | dict.fromkeys(whole, -6.0)
+    return [*special, *pieces.items()]
 
 
 def t5_tokenizer(window: int = T5_WINDOW) -> Any:

@@ -19,6 +19,7 @@ from promptattn.prompt.tree import Prompt
 __all__ = ["render_compel"]
 
 _WORDS = re.compile(rf"[^{BLANK}]+")
+_AT_COMMAS = re.compile(r"(?<=,)(?!\Z)")  # where reading puts a blank
 _SYMBOL = re.compile(r'[()",.+\-=]')
 # In brackets `,` and `.` may stand bare at the end of a word, signs before a character of one.
 _NEEDS_ESCAPE = re.compile(rf'(?<=\\)[()",.+\-=]|[()"=]|[,.](?![,.]*\Z)|[+-](?=[{BLANK}()",.+\-=]|\Z)')
@@ -98,9 +99,8 @@ def _bare(word: str, quoted: bool) -> str:
     if not quoted and not _SYMBOL.search(word):
         return word
     # A quotation mark may find its partner in another word, a backslash or a sign like `.` one in what stands beside.
-    if not quoted and word[0] not in CLOSING and not {'"', "\\"} & set(word) and _is_text(word):
-        return word
-    return _escaped(word)
+    alone = not quoted and word[0] not in CLOSING and not {'"', "\\"} & set(word)
+    return word if alone and all(map(_is_text, _AT_COMMAS.split(word))) else _escaped(word)
 
 
 def _is_text(word: str) -> bool:

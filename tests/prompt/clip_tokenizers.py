@@ -4,12 +4,12 @@ import gzip
 from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
-from json import loads
 from pathlib import Path
 
 import pytest
 import transformers
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import pre_tokenizers
+from vocabularies import byte_pairs
 
 CAPTIONS = (
     "a red cat left of a blue star on a black background",
@@ -23,20 +23,15 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 @cache
 def _trained_vocabulary(alphabet: str) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """BPE over bytes as CLIP has it. `alphabet` "bytes" knows every byte, "letters" only those of the captions."""
-    model = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    model.normalizer = transformers.CLIPTokenizer(vocab={START: 0, END: 1}, merges=[]).backend_tokenizer.normalizer
-    model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    every_byte = sorted(pre_tokenizers.ByteLevel.alphabet())
-    words = " ".join(CAPTIONS)
-    trainer = trainers.BpeTrainer(vocab_size=900, show_progress=False, end_of_word_suffix="</w>", min_frequency=1)
-    model.train_from_iterator(words.split(), trainer)
-    trained = loads(model.to_str())["model"]
-    merges = [tuple(merge) if isinstance(merge, list) else tuple(merge.split()) for merge in trained["merges"]]
-    tokens = dict.fromkeys([*(every_byte if alphabet == "bytes" else ()), *trained["vocab"]])
-    if alphabet == "bytes":
-        tokens.update(dict.fromkeys(byte + "</w>" for byte in every_byte))
-    tokens.update(dict.fromkeys((START, END)))
-    merges = [merge for merge in merges if all(part in tokens for part in (*merge, "".join(merge)))]
+    normalizer = transformers.CLIPTokenizer(vocab={START: 0, END: 1}, merges=[]).backend_tokenizer.normalizer
+    cut = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    written = [normalizer.normalize_str(word) for caption in CAPTIONS for word in caption.split()]
+    words = [piece for word in written for piece, _ in cut.pre_tokenize_str(word)]
+    merges = byte_pairs(words)
+    known = set("".join(words)) if alphabet == "letters" else set(pre_tokenizers.ByteLevel.alphabet())
+    ends = {word[-1] for word in words} if alphabet == "letters" else known
+    letters = [*sorted(known), *(letter + "</w>" for letter in sorted(ends))]
+    tokens = dict.fromkeys([*letters, *("".join(merge) for merge in merges), START, END])
     return {token: index for index, token in enumerate(tokens)}, merges
 
 

@@ -268,6 +268,7 @@ def test_converting_to_compel_keeps_all_but_blanks(text, source):
 
 
 @settings(deadline=None)
+@example(Prompt((Span("0,0-"),)))
 @given(PROMPTS)
 def test_prompts_made_in_code_are_written_in_all_three(prompt):
     assert parse(prompt.render("a1111")) == prompt
