@@ -17,6 +17,7 @@ from promptattn.explanation.readings import (
 )
 from promptattn.explanation.tree import tree_of
 from promptattn.prompt import Blend, Diagnostic, EncoderPlan, Part, Prompt, find_in_timeline, plan
+from promptattn.prompt.diagnostics import few_of_each
 from promptattn.weighting import Method, Weighting
 
 __all__ = ["read"]
@@ -51,7 +52,7 @@ def read(
         )
         parts.append(PartReading(part.weight, moments))
     written = prompt.source if prompt.source is not None else _written(prompt, syntax)
-    return PromptReading(written, tree_of(prompt, steps), tuple(parts)), list(found), list(plain)
+    return PromptReading(written, tree_of(prompt, steps), tuple(parts)), list(few_of_each(found)), list(plain)
 
 
 def _moments(prompt: Prompt, steps: int) -> dict[Prompt, tuple[tuple[int, int], ...]]:

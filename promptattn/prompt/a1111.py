@@ -41,7 +41,7 @@ from dataclasses import replace
 
 from promptattn.prompt.assembly import assemble
 from promptattn.prompt.combining import split_at_and
-from promptattn.prompt.diagnostics import Diagnostic
+from promptattn.prompt.diagnostics import Diagnostic, in_order
 from promptattn.prompt.limits import find_absurd
 from promptattn.prompt.mistakes import find_mistakes
 from promptattn.prompt.nodes import And, Part
@@ -59,14 +59,15 @@ def parse_a1111(written: str) -> Prompt:
     source = clean_source(written)
     pieces = split_at_and(source)
     parts = [_read(piece.source, written) for piece in pieces]
-    found = [*source.diagnostics, *(found for piece in pieces for found in piece.diagnostics)]
+    of_pieces = (found for piece in pieces for found in piece.diagnostics)
+    of_parts = (found for part in parts for found in (*part.diagnostics, *find_absurd(part)))
+    found = in_order([*source.diagnostics, *of_pieces, *of_parts])
     if len(pieces) == 1:
-        prompt = parts[0]
-    else:
-        weighed = zip(parts, pieces, strict=True)
-        prompt = Prompt((And(tuple(Part(part, piece.weight) for part, piece in weighed)),), source=written)
-    every = dict.fromkeys([*found, *(found for part in parts for found in part.diagnostics), *find_absurd(prompt)])
-    return replace(prompt, diagnostics=tuple(sorted(every, key=lambda d: (d.start, d.end))))
+        return replace(parts[0], diagnostics=found)
+    told = set(found)
+    kept = (replace(part, diagnostics=tuple(each for each in part.diagnostics if each in told)) for part in parts)
+    weighed = tuple(Part(part, piece.weight) for part, piece in zip(kept, pieces, strict=True))
+    return Prompt((And(weighed),), found, written)
 
 
 def _read(source: CleanSource, written: str) -> Prompt:

@@ -27,7 +27,7 @@ from decimal import Decimal
 from math import isfinite
 
 from promptattn.prompt.assembly import exact_weight
-from promptattn.prompt.diagnostics import Diagnostic
+from promptattn.prompt.diagnostics import Diagnostic, in_order
 from promptattn.prompt.foreign import find_foreign
 from promptattn.prompt.limits import find_absurd
 from promptattn.prompt.nodes import Span
@@ -57,8 +57,7 @@ def parse_comfy(written: str) -> Prompt:
             letters = "".join(text[place] for place in places)
             spans.append(Span(letters, number, places[0], places[-1] + 1, tuple(places)))
     prompt = Prompt(tuple(spans), source=written)
-    every = dict.fromkeys([*source.diagnostics, *found, *late, *find_absurd(prompt)])
-    return replace(prompt, diagnostics=tuple(sorted(every, key=lambda d: (d.start, d.end))))
+    return replace(prompt, diagnostics=in_order([*source.diagnostics, *found, *late, *find_absurd(prompt)]))
 
 
 @dataclass(slots=True)

@@ -37,7 +37,7 @@ from decimal import Decimal
 
 from promptattn.prompt.assembly import exact_weight
 from promptattn.prompt.compel_reader import BLANK, NUMBER, Reader, Run
-from promptattn.prompt.diagnostics import Diagnostic
+from promptattn.prompt.diagnostics import Diagnostic, in_order
 from promptattn.prompt.foreign import find_foreign
 from promptattn.prompt.limits import find_absurd
 from promptattn.prompt.nodes import Blend, Break, Node, Part, Span
@@ -82,8 +82,7 @@ def parse_compel(written: str) -> Prompt:
     found += [*_mistaken(source.text, combined), *find_foreign(source.text, "compel")]
     prompt = Prompt(tuple(nodes), source=written)
     placed = (source.placed(one) for one in found)
-    every = dict.fromkeys([*clean.diagnostics, *placed, *late, *find_absurd(prompt)])
-    return replace(prompt, diagnostics=tuple(sorted(every, key=lambda d: (d.start, d.end))))
+    return replace(prompt, diagnostics=in_order([*clean.diagnostics, *placed, *late, *find_absurd(prompt)]))
 
 
 def _with_blanks(clean: CleanSource) -> CleanSource:
@@ -184,6 +183,6 @@ def _mistaken(text: str, combined: _Combination | None) -> list[Diagnostic]:
             )
             found.append(Diagnostic("bad-operator", message, *operator.span()))
     for weight in _A1111_WEIGHT.finditer(text):
-        message = f"{weight[0]!r} is text in compel syntax; write the weight behind the bracket: (word)1.2"
+        message = f"{weight[0]!r:.60} is text in compel syntax; write the weight behind the bracket: (word)1.2"
         found.append(Diagnostic("foreign-weight", message, *weight.span()))
     return found

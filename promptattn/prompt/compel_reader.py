@@ -195,7 +195,7 @@ class Reader:
         lora = _LORA.match(self.text, place, limit)
         if lora is None:
             return -1
-        message = f"{lora[0]} is taken out of the text; load the network with the pipeline's own load_lora_weights"
+        message = f"{lora[0][:60]} is taken out of the text; load the network with the pipeline's own load_lora_weights"
         self.diagnostics.append(Diagnostic("network-tag", message, *lora.span(), "info"))
         return lora.end()
 

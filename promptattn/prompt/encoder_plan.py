@@ -7,7 +7,7 @@ from functools import cached_property
 
 from promptattn.errors import ConfigError
 from promptattn.prompt.chunks import Chunk, Slot, fill_windows, frame_chunk, part_at_breaks
-from promptattn.prompt.diagnostics import Diagnostic
+from promptattn.prompt.diagnostics import Diagnostic, few_of_each
 from promptattn.prompt.findings import find_in_tokens
 from promptattn.prompt.tokens import RawToken, TextToken, Token, Tokenizer, display, encode, window_of
 from promptattn.prompt.tree import Prompt
@@ -105,7 +105,7 @@ def plan_tokens(
         chunks=chunks,
         empty_chunk=frame_chunk((), (), range(0), frame, window),
     )
-    return replace(plan, diagnostics=tuple(dict.fromkeys(find_in_tokens(plan, tokenizer, frame, can_chunk))))
+    return replace(plan, diagnostics=few_of_each(find_in_tokens(plan, tokenizer, frame, can_chunk)))
 
 
 def _truncated(raw: list[RawToken], capacity: int, side: str) -> tuple[list[RawToken], list[RawToken]]:

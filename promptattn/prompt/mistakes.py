@@ -97,7 +97,8 @@ def _numbers(text: str, events: list[Event]) -> Iterator[Diagnostic]:
         elif isinstance(event, Text) and event.role == "colon" and event.start and is_letter(text[event.start - 1]):
             loose = _LOOSE_NUMBER.match(text, event.start)
             if loose:
-                message = f"{loose[0]!r} stands outside brackets and stays in the text; write (word{loose[0]}) to weigh"
+                number = loose[0] if len(loose[0]) <= 24 else f"{loose[0][:20]}..."
+                message = f"{number!r} stands outside brackets and stays in the text; write (word{number}) to weigh"
                 yield Diagnostic("loose-number", message, *loose.span())
 
 
@@ -164,5 +165,5 @@ def _small_things(text: str, events: list[Event]) -> Iterator[Diagnostic]:
             message = "a backslash before an ordinary character is dropped; write \\\\ for a backslash"
             yield Diagnostic("backslash", message, event.start, event.end, "info")
     for brackets in _FULL_WIDTH.finditer(text):
-        message = f"{brackets[0]!r} is full-width and stays text; weights are written with ( ) and [ ]"
+        message = f"{brackets[0]!r:.60} is full-width and stays text; weights are written with ( ) and [ ]"
         yield Diagnostic("full-width-bracket", message, *brackets.span(), "info")

@@ -64,7 +64,7 @@ def clean_source(written: str) -> CleanSource:
             pieces.append(whole[position : tag.start()])
             origins.extend(range(position, tag.start()))
         position = tag.end()
-        message = f"{tag[0]} is taken out of the text; load the network with the pipeline's own load_lora_weights"
+        message = f"{tag[0][:60]} is taken out of the text; load the network with the pipeline's own load_lora_weights"
         diagnostics.append(Diagnostic("network-tag", message, tag.start(), tag.end(), "info"))
         if pieces and position < len(whole) and join_to_one_word(pieces[-1][-1], whole[position]):
             message = "the words on both sides become one once the tag is taken out; add a space to part them"

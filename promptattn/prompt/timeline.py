@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from promptattn.errors import ConfigError
 from promptattn.prompt.canonical import children
-from promptattn.prompt.diagnostics import Diagnostic
+from promptattn.prompt.diagnostics import Diagnostic, few_of_each
 from promptattn.prompt.nodes import Alternate, And, Blend, Node, Part, Schedule, Span
 from promptattn.prompt.tree import Prompt
 
@@ -44,7 +44,7 @@ def find_in_timeline(prompt: Prompt, steps: int) -> tuple[Diagnostic, ...]:
     """What a run of `steps` never shows of the prompt: schedules that never switch, or switch before the first step,
     and options whose turn never comes (`late-schedule`, `early-schedule`, `late-option`)."""
     _check_steps(steps)
-    return tuple(dict.fromkeys(_unseen(prompt, steps)))
+    return few_of_each(_unseen(prompt, steps))
 
 
 def _check_steps(steps: int) -> None:

@@ -54,6 +54,45 @@ def visible(prompt: Prompt) -> list:
     return found
 
 
+@pytest.mark.parametrize(
+    ("text", "syntax", "code"),
+    [
+        ("[a:b:c:d:5] " * 300, "a1111", "bad-schedule"),
+        ("(((((a" * 500, "a1111", "unclosed-bracket"),
+        ("(a:nan) AND " * 300, "a1111", "bad-number"),
+        ("(a:nan) " * 300, "comfy", "bad-number"),
+        ("a(b " * 3000, "compel", "literal-bracket"),
+    ],
+)
+def test_findings_of_one_kind_are_few_and_the_others_counted(text, syntax, code):
+    prompt = parse(text, syntax)
+    alike = [found for found in prompt.diagnostics if found.code == code]
+    assert len(alike) == 10
+    assert alike[-1].message.startswith("and ")
+    assert all(found.start < later.start for found, later in zip(alike, alike[1:], strict=False))
+    assert all(len(found.pointer(text)) < 400 for found in prompt.diagnostics)
+    inside = [found for part in prompt.parts for found in part.prompt.diagnostics]
+    assert set(inside) <= set(prompt.diagnostics)
+
+
+def test_what_stands_beside_the_tenth_finding_is_counted():
+    found = parse("(a:nan) " * 12, "comfy").diagnostics
+    assert [each.message.startswith("and 3 more findings like these (bad-number)") for each in found] == [False] * 9 + [
+        True
+    ]
+    assert found[-1].start == 9 * 8 + 3
+    assert len({each.message for each in parse("(a:nan) " * 10, "comfy").diagnostics}) == 1
+
+
+@pytest.mark.parametrize("syntax", ["a1111", "comfy", "compel"])
+@pytest.mark.parametrize(
+    "text", ["<lora:{}>", "a:0.5{} ", "(a:{})", "withLora({})", "（{}）", "（" * 5 + "{}", "(a:0.{})"]
+)
+def test_a_message_is_short_whatever_was_written(text, syntax):
+    for found in parse(text.format("1" * 50_000), syntax).diagnostics:
+        assert len(found.message) < 300
+
+
 def test_the_tables_are_whole():
     assert len(COMFY) == 263
     assert len(COMPEL["prompts"]) == 400
