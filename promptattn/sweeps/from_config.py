@@ -29,13 +29,16 @@ def sweep_config(
     how. Every seed of the config is a seed of the sweep.
 
     Raises:
-        PromptSyntaxError, ConfigError: for a template that cannot be swept; before anything is loaded.
+        PromptSyntaxError, ConfigError: for a template that cannot be swept, or words to draw without maps; before
+            anything is loaded.
         ExportError: when the folder exists or cannot be written; asked before anything is loaded.
         PromptAttnError: whatever :func:`promptattn.sweep` raises.
     """
     template, negative = _only(config.prompt, "prompt"), _only(config.negative_prompt, "negative prompt")
     if template is None:
         raise ConfigError("there is no prompt to sweep: give one on the command line, or as 'prompt' in the config.")
+    if config.export.words and config.capture is None:
+        raise ConfigError("there are no maps of words to draw without recording any: leave out --no-maps, or --word.")
     count = len(config.seed) * config.images
     wanted = design(template, negative, images=count, limit=limit)
     export = config.export

@@ -28,7 +28,9 @@ def test_config_word_and_force(command, tmp_path):
     refused = command(*arguments)
     assert refused.exit_code == 1
     assert "--force" in refused.output
-    assert command(*arguments, "--force", "--no-maps", "--batch", 1).exit_code == 1  # --word needs maps
+    unmapped = command(*arguments, "--force", "--no-maps", "--model", "no-such-model")
+    assert unmapped.exit_code == 2
+    assert "leave out --no-maps, or --word" in " ".join(unmapped.output.split())
     assert command(*arguments[:3], "-o", tmp_path / "sweep", "--force", "--no-maps").exit_code == 0
     assert not (tmp_path / "sweep" / "maps_cat.png").exists()
 
