@@ -114,7 +114,7 @@ class _Sheet:
         height = MARGIN - 6 + lines * _line(_TITLE) + _line(_FACTS) + _PAD + MARGIN - _PAD
         for panel in self.page.panels:
             height += self._header(panel) + len(panel.rows) * (self._row + _GAP) - _GAP + 2 * _PAD
-        return height + (_line(_SMALL) + _PAD if self.page.scale else 0)
+        return height + (2 * _line(_SMALL) + _PAD if self.page.scale else 0)
 
     def _header(self, panel: Panel) -> int:
         return (_line(_LABEL) if panel.title else 0) + self._lines_above(panel) * _line(_LABEL) + 4
@@ -172,14 +172,15 @@ class _Sheet:
         assert self.page.scale is not None
         low, top, name = self.page.scale
         x, face = float(MARGIN), font(_SMALL)
-        told = "of each pixel's attention; under a picture, of that of all its pixels"
-        for piece in (f"{100 * low:.3g} %", None, f"{100 * top:.3g} % {told}"):
+        for piece in (f"{100 * low:.3g} %", None, f"{100 * top:.3g} % of each pixel's attention"):
             if piece is None:
                 sheet.paste(Image.fromarray(colormap(name)[None]).resize((160, 12)), (round(x), self.y + 3))
                 x += 160 + 8
             else:
                 draw.text((x, self.y), piece, font=face, fill=FAINT)
                 x += face.getlength(piece) + 8
+        self.y += _line(_SMALL)
+        draw.text((MARGIN, self.y), "Under a picture: of the attention of all its pixels", font=face, fill=FAINT)
 
 
 def _line(size: int) -> int:
