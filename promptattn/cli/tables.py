@@ -18,7 +18,7 @@ _LEFT = ("token", "word")
 def token_table(title: str, encoder: "EncoderReading", *, acting: bool = True) -> Group:
     """One row for each token that the encoder reads; with `acting`, also what its weight becomes in attention."""
     chunks = len(encoder.chunks)
-    used = f"{len(encoder.tokens)} tokens in {chunks} chunk{'s' if chunks > 1 else ''} of {encoder.window}"
+    used = f"{_counted(len(encoder.tokens), 'token')} in {_counted(chunks, 'chunk')} of {encoder.window}"
     table = Table()
     for name in _COLUMNS:
         if acting or name not in ("denoiser", "text encoder"):
@@ -34,6 +34,10 @@ def token_table(title: str, encoder: "EncoderReading", *, acting: bool = True) -
         table.add_row(*map(Text, [*cells, str(token.chunk + 1)]), style="bold" if token.weight != 1 else None)
     # A title of the table's own would be wrapped to its width.
     return Group(Text(f"{title}: {used}", style="italic"), table)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _odds(weight: float | None) -> str:
