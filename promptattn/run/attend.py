@@ -21,12 +21,12 @@ from promptattn.run.denoiser import DenoiserWatch, Rows, Target
 from promptattn.run.encoding import Encoded
 from promptattn.run.obstacles import check_obstacles
 from promptattn.run.script import Script
-from promptattn.run.telling import tell
 from promptattn.run.wordings import Wordings
 from promptattn.selection import Steps, check_steps
+from promptattn.telling import tell
 from promptattn.weighting import Method, Strength, check_reach, chosen, overweight
 
-__all__ = ["AttentionRun", "attend"]
+__all__ = ["AttentionRun", "attend", "served"]
 
 PromptLike = str | Prompt
 
@@ -151,12 +151,13 @@ class AttentionRun:
         max_sequence_length: int | None,
     ) -> None:
         self._pipe = pipe
-        self._denoiser, self._layout = _served(pipe)
+        self._denoiser, self._layout = served(pipe)
         self._weighting = weighting
         self._layers = layers
         self._steps = steps
         self._capture = capture
         self._rows: Rows = rows
+        self._text_length = max_sequence_length
         self._images_per_prompt = num_images_per_prompt
         self._watch: DenoiserWatch | None = None
         self._maps: tuple[int, HeatMaps] | None = None
@@ -197,7 +198,7 @@ class AttentionRun:
             given_negative=self._inputs.get("negative_prompt_embeds"),
             images_per_prompt=self._images_per_prompt,
             rows=self._rows,
-            rule=getattr(self._weighting, "key_rule", "odds"),
+            rule=self._weighting.key_rule,
             weighted=any(self._weighting.in_denoiser(span.weight) != 1.0 for span in self._spans()),
         )
         self._watch = DenoiserWatch(
@@ -268,7 +269,7 @@ class AttentionRun:
             tell(too_much)
         if any(span.weight != 1 and span.text.strip() for span in spans):
             texts = [text for each in self.plans for text in (each.prompt, each.negative_prompt) if text is not None]
-            warn_if_inert(self._pipe, self._weighting, texts)
+            warn_if_inert(self._pipe, self._weighting, texts, self._text_length)
 
     def _takes_negative(self) -> bool:
         """Whether the pipeline is to be given a negative prompt, the empty one if there is none.
@@ -340,8 +341,12 @@ def _negatives(
     return [_parsed(each, syntax) for each in negative]
 
 
-def _served(pipe: Any) -> tuple[torch.nn.Module, Layout]:
-    """The pipeline's denoiser and its layout."""
+def served(pipe: Any) -> tuple[torch.nn.Module, Layout]:
+    """The pipeline's denoiser and its layout.
+
+    Raises:
+        UnsupportedModelError: for a pipeline that cannot be attended; says why.
+    """
     denoiser = getattr(pipe, "unet", None)
     if denoiser is None:
         denoiser = getattr(pipe, "transformer", None)

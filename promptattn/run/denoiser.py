@@ -18,14 +18,15 @@ from promptattn.processors.install import Installation, attention_layers
 from promptattn.processors.layouts import DenoiserCall, LayerKind, Layout
 from promptattn.processors.rows import Block, recognise
 from promptattn.processors.rules import check_rule
+from promptattn.run.aside import is_aside
 from promptattn.run.batch import Batch, Told
 from promptattn.run.composing import composed, prediction, with_prediction
 from promptattn.run.idle import Acted, why_idle
 from promptattn.run.relations import check_heads, readers, relations
 from promptattn.run.script import Moment, Script, Timeline
 from promptattn.run.steps import StepCounter, StepFollower
-from promptattn.run.telling import tell
 from promptattn.selection import Steps, in_steps, match_layers
+from promptattn.telling import tell
 
 __all__ = ["DenoiserWatch", "Rows", "Target"]
 
@@ -87,6 +88,7 @@ class DenoiserWatch:
     ) -> None:
         self._pipe = pipe
         self._denoiser = denoiser
+        self._is_aside = is_aside(denoiser)
         self._layout = layout
         self._target = target
         self._carrier = target.script.carrier
@@ -161,6 +163,8 @@ class DenoiserWatch:
             return None  # made and armed here
         self._clear()
         self._current = None
+        if is_aside(denoiser) != self._is_aside:
+            return None  # another run's way of looking at the model, even where its text is this one's
         self.installation.verify()
         call = self._layout.read(denoiser, args, kwargs)
         self.calls += 1

@@ -10,7 +10,6 @@ comes out for the further texts that they need (the empty prompt, copies with wo
 """
 
 import inspect
-import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,12 +17,13 @@ from typing import Any
 
 import torch
 
-from promptattn.errors import ConfigError, PromptAttnWarning
+from promptattn.errors import ConfigError
 from promptattn.processors.segments import Plans, Segment, TextLayout, check_encoders, segments_of, text_layout
 from promptattn.prompt import EncoderPlan
 from promptattn.prompt.planning import sequence_length
 from promptattn.run.dictation import Dictation, dictate, skips_by_hook
 from promptattn.run.reweighing import Reweighing, Text
+from promptattn.telling import tell
 from promptattn.weighting import EmbeddingWeighting, Method
 from promptattn.weighting.masking import Reading, plain_reading
 
@@ -200,11 +200,9 @@ def _recordable(pipe: Any, name: str) -> bool:
     if encoder is None or encoder.config._attn_implementation != "eager":
         return True
     # The core computes as sdpa does, whose rounding is not eager's: the image would not be the stock one to the bit.
-    warnings.warn(
+    tell(
         f'attention between words is not recorded: {name} runs with "eager" attention; call'
-        f' pipe.{name}.set_attn_implementation("sdpa") to have it.',
-        PromptAttnWarning,
-        stacklevel=5,
+        f' pipe.{name}.set_attn_implementation("sdpa") to have it.'
     )
     return False
 

@@ -8,7 +8,7 @@ import torch
 from promptattn.errors import ConfigError, UnsupportedModelError
 from promptattn.prompt import Prompt
 from promptattn.run.script import Script
-from promptattn.run.telling import tell
+from promptattn.telling import tell
 
 __all__ = ["check_obstacles"]
 

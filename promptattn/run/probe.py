@@ -2,31 +2,35 @@
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, MutableMapping, MutableSet, Sequence
+from collections.abc import Collection, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import signature
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
 import torch
 
 from promptattn.errors import CaptureError, ConfigError, PromptAttnWarning
 from promptattn.processors.layouts import layout_of
+from promptattn.processors.segments import row_encoders
 from promptattn.prompt import Prompt, Span, Word, find, parse, plan
-from promptattn.run.attend import AttentionRun, attend
+from promptattn.run.aside import aside, is_aside
+from promptattn.run.attend import AttentionRun, attend, served
+from promptattn.telling import tell
 from promptattn.weighting import EmbeddingWeighting, Method, chosen
 
 __all__ = ["Probe", "probe", "warn_if_inert"]
 
 PROMPT, WORD, WEIGHT = "a red cat and a blue star", "red", 1.5
 
-# Moving the prediction by less than a hundredth of what leaving the word out does is no effect that a user would see.
-# An embedding whose length is undone by a norm moves it by 1e-6 of that in float32, and by some thousandths, the
-# rounding of the longer embedding, in bfloat16.
-SHARE = 0.01
-# The change is seen twice, with independent rounding, and rounding alone agrees with itself by chance only: by about
-# 1 / sqrt(numbers) if all of a prediction's numbers were independent, which neighbours are not.
+# Of what leaving the word out does to the prediction. An embedding whose length is undone by a norm does 1e-6 of it.
+# Ten times this share is still seen in images: A1111's scaling by 1.5 does 0.01 of it in shapes-dit, and its weight 0
+# halves the word's object there (docs/weights.md).
+SHARE = 0.001
+# In bfloat16 rounding alone is more than that. So the change is seen twice, with independent rounding, which agrees
+# with itself by chance only: by about 1 / sqrt(numbers) if all of a prediction's numbers were independent, which
+# neighbours are not.
 _AGREEMENT, _CHANCE = 0.25, 20.0
 
 _LARGEST = 32  # latents a side, 256 pixels of most models: enough to see an effect, and cheap
@@ -43,7 +47,7 @@ class Probe:
             is the difference that the weight makes, and d' the same from noise that is one unit in the last place off.
         reference: of the prediction by leaving the word out of the prompt, with the pooled embedding as it was.
         rounding: of the difference itself, in the model's own dtype: `|d - d'|` over the root of 2.
-        inert: whether `change` is no more than 0.01 of `reference`, or d and d' are correlated by no more
+        inert: whether `change` is no more than 0.001 of `reference`, or d and d' are correlated by no more
             than rounding may be by chance (0.25, and less for many numbers).
         instead: where inert, a method that was probed too and moves this model; None if there is none.
     """
@@ -104,7 +108,7 @@ def probe(
     method = chosen(weighting)
     with _untouched(pipe), warnings.catch_warnings():
         warnings.simplefilter("ignore", PromptAttnWarning)
-        texts = _texts(pipe, _given(prompt, word), weight)
+        texts = _texts(pipe, _given(prompt, word), weight, max_sequence_length)
         bench = _Bench(pipe, {**_small(pipe), **call}, max_sequence_length, texts)
         return _probed_with(bench, method, weight)
 
@@ -118,31 +122,41 @@ def _probed_with(bench: "_Bench", method: Method, weight: float) -> Probe:
     return Probe(method.name, bench.texts.word, weight, found.change, reference, found.rounding, inert, instead)
 
 
-def warn_if_inert(pipe: Any, method: Method, texts: Iterable[Prompt]) -> None:
+def warn_if_inert(pipe: Any, method: Method, texts: Iterable[Prompt], max_sequence_length: int | None = None) -> None:
     """Warn when an embedding method does nothing in this model; probed once for each pipeline and method.
 
-    Nothing is probed in a pipeline that needs more than a prompt for a call, such as an image.
+    Nothing is probed in a pipeline that needs more than a prompt for a call, such as an image. Where probing fails,
+    that is said, and the run goes on.
 
     Args:
         texts: plain prompts with weights, of which the first that has some is probed with.
+        max_sequence_length: as for `attend`.
     """
-    if not isinstance(method, EmbeddingWeighting) or pipe in _being_probed or not _needs_only_text(pipe):
+    if not isinstance(method, EmbeddingWeighting) or is_aside(_denoiser(pipe)) or not _needs_only_text(pipe):
         return
     known = _known.setdefault(pipe, {})
     if method not in known:
         weighted = (text for text in texts if any(span.weight != 1 and span.text.strip() for span in text.spans))
         try:
-            known[method] = probe(pipe, method, prompt=next(weighted, None))
-        except Exception:
-            # Whatever keeps this call from working, the run that the user asked for may work, or say it better.
+            known[method] = _probed_with_any(pipe, method, next(weighted, None), max_sequence_length)
+        except Exception as error:
+            # Whatever keeps this small call from working, the run that the user asked for may work, or say it better.
             known[method] = None
+            tell(f"whether {method.name} does anything in this model could not be measured: {error or repr(error)}")
     found = known[method]
     if found is not None and found.inert:
-        warnings.warn(str(found), PromptAttnWarning, stacklevel=4)
+        tell(str(found))
+
+
+def _probed_with_any(pipe: Any, method: Method, prompt: Prompt | None, max_sequence_length: int | None) -> Probe:
+    """With the user's own words if they reach the model, else with others."""
+    try:
+        return probe(pipe, method, prompt=prompt, max_sequence_length=max_sequence_length)
+    except ConfigError:
+        return probe(pipe, method, max_sequence_length=max_sequence_length)
 
 
 _known: MutableMapping[Any, dict[Method, Probe | None]] = WeakKeyDictionary()
-_being_probed: MutableSet[Any] = WeakSet()
 
 
 class _Texts(NamedTuple):
@@ -163,10 +177,12 @@ def _given(prompt: str | Prompt | None, word: str | None) -> tuple[str, str | No
     return parsed.text, word or next((text for text in weighted if text), None)
 
 
-def _texts(pipe: Any, given: tuple[str, str | None], weight: float) -> _Texts:
+def _texts(pipe: Any, given: tuple[str, str | None], weight: float, max_sequence_length: int | None) -> _Texts:
     text, word = given
-    words = plan(pipe, Prompt((Span(text),))).encoders[0].words
-    start, end = _place(words, word)
+    encoders = plan(pipe, Prompt((Span(text),)), max_sequence_length=max_sequence_length).encoders
+    readers = row_encoders(_denoiser(pipe), encoders)
+    reaching = {each.index for reader in readers for each in reader.words if each.tokens}
+    start, end = _place(readers[0].words, reaching, word)
     before, after = text[:start], text[end:]
     return _Texts(
         word=text[start:end],
@@ -176,18 +192,20 @@ def _texts(pipe: Any, given: tuple[str, str | None], weight: float) -> _Texts:
     )
 
 
-def _place(words: Sequence[Word], word: str | None) -> tuple[int, int]:
-    """Where the word, or the longest one that reaches the model, stands in the text."""
+def _place(words: Sequence[Word], reaching: Collection[int], word: str | None) -> tuple[int, int]:
+    """Where the word, or the longest one, stands in the text; `reaching`: the words that reach the model."""
     if word is not None:
         try:
             found = find(words, word)
         except CaptureError as error:
             raise ConfigError(f"there is nothing to probe: {error}.") from error
+        if not any(each.index in reaching for each in found):
+            raise ConfigError(f"there is nothing to probe: {word!r} is cut off before it reaches the model.")
         return found[0].start, found[-1].end
-    reaching = [each for each in words if each.tokens and not each.is_punctuation]
-    if not reaching:
+    some = [each for each in words if each.index in reaching and not each.is_punctuation]
+    if not some:
         raise ConfigError("there is nothing to probe: the prompt has no word that reaches the model.")
-    longest = max(reaching, key=lambda each: each.end - each.start)
+    longest = max(some, key=lambda each: each.end - each.start)
     return longest.start, longest.end
 
 
@@ -290,9 +308,7 @@ def _a_unit_off(sample: torch.Tensor) -> torch.Tensor:
 
 
 def _denoiser(pipe: Any) -> torch.nn.Module:
-    unet = getattr(pipe, "unet", None)
-    denoiser: torch.nn.Module = pipe.transformer if unet is None else unet
-    return denoiser
+    return served(pipe)[0]
 
 
 def _small(pipe: Any) -> dict[str, Any]:
@@ -323,13 +339,12 @@ _ADDITIONS = {
 def _untouched(pipe: Any) -> Iterator[None]:
     """The pipeline with another scheduler of its kind for as long, and without a progress bar; then as it was."""
     before = dict(vars(pipe))
-    _being_probed.add(pipe)
     try:
         if getattr(pipe, "scheduler", None) is not None:
             pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)
         pipe.set_progress_bar_config(disable=True)
-        yield
+        with aside(_denoiser(pipe)):
+            yield
     finally:
         vars(pipe).clear()
         vars(pipe).update(before)
-        _being_probed.discard(pipe)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from promptattn.errors import ConfigError
+from promptattn.weighting.odds import KeyRule
 
 __all__ = [
     "EMBEDDING_METHODS",
@@ -68,6 +69,11 @@ class EmbeddingWeighting:
     def name(self) -> str:
         """The name by which `weighting=` takes the method."""
         return self.method
+
+    @property
+    def key_rule(self) -> KeyRule:
+        """What the core's attention goes by; without an effect, as no odds differ from 1."""
+        return "odds"
 
     def in_denoiser(self, weight: float) -> float:
         """Odds in the denoiser's attention: 1, which leaves it alone."""

@@ -5,11 +5,10 @@ Embeddings z are `[window, row, channel]` of one text encoder and one prompt, we
 """
 
 import math
-import warnings
 
 import torch
 
-from promptattn.errors import PromptAttnWarning
+from promptattn.telling import tell
 
 __all__ = ["blended", "from_empty", "hiding", "lifted", "mixed", "scaled"]
 
@@ -48,19 +47,15 @@ def _restoring(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
 
 def _warn_of(scale: torch.Tensor) -> None:
     if scale.isnan().any():
-        warnings.warn(
+        tell(
             "a1111: the mean of a window of the text embedding is 0, weighted or not, and cannot be restored; that"
-            " window is weighted without it (restore_mean=False does so everywhere).",
-            PromptAttnWarning,
-            stacklevel=2,
+            " window is weighted without it (restore_mean=False does so everywhere)."
         )
     strange = (scale < 1 / _STRANGE_SCALE) | (scale > _STRANGE_SCALE)
     if strange.any():
-        warnings.warn(
+        tell(
             f"a1111: restoring the mean multiplies a whole window of the text embedding by {scale[strange][0]:.3g}; the"
-            " image will hardly show the prompt. Use weights nearer to 1, or restore_mean=False.",
-            PromptAttnWarning,
-            stacklevel=2,
+            " image will hardly show the prompt. Use weights nearer to 1, or restore_mean=False."
         )
 
 

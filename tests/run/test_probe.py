@@ -242,6 +242,46 @@ def test_a_pipeline_that_needs_an_image_is_probed_when_it_is_given_one():
     assert not found.inert
 
 
+@pytest.mark.parametrize("kind", ["sd3", "flux"])
+def test_a_word_that_is_cut_off_shows_nothing(kind, recwarn):
+    """Of a weight that reaches no encoder nothing follows for the method: other words are probed with."""
+    pipe = ALL[kind]()
+    text = "a photo of a house, " * 30
+    with pytest.raises(ConfigError, match="nothing to probe: 'castle' is cut off before it reaches the model"):
+        promptattn.probe(pipe, "comfy", prompt=f"{text}(castle:1.3)", max_sequence_length=40)
+    long = dict(capture=False, max_sequence_length=40)
+    with promptattn.attend(pipe, f"{text}(castle:1.3)", weighting="comfy", **long):
+        pass
+    assert not [each for each in recwarn if "does nothing" in str(each.message)]
+
+
+def test_a_check_that_fails_is_said_and_the_run_goes_on(monkeypatch):
+    pipe = tiny.sd()
+    with monkeypatch.context() as broken:
+        broken.setattr("torch.Tensor.norm", lambda *args, **options: 1 / 0)
+        with (
+            pytest.warns(PromptAttnWarning, match="whether comfy does anything .* not be measured: division") as said,
+            promptattn.attend(pipe, "un (gato:1.2) rojo", weighting="comfy", capture=False) as run,
+        ):
+            pass
+    assert said[0].filename == __file__
+    assert call(pipe, **run.inputs, steps=1) is not None
+
+
+def test_runs_that_are_open_do_not_follow_the_check():
+    """Its calls have the very text of the outer run, whose maps and weights are not theirs."""
+    pipe = tiny.sd()
+    with promptattn.attend(pipe, "a red cat") as outer:
+        call(pipe, **outer.inputs, steps=2)
+        before = outer.maps["cat"].array.copy()
+        with promptattn.attend(pipe, "a (red:1.5) cat", weighting="comfy", capture=False):
+            pass
+        assert (outer.maps["cat"].array == before).all()
+    alone = promptattn.probe(tiny.sd(), "comfy")
+    with promptattn.attend(pipe, "a (red:3) cat and a blue star", capture=False):
+        assert promptattn.probe(pipe, "comfy") == alone
+
+
 def test_a_pipeline_can_go_after_probing():
     pipe = tiny.sd()
     with promptattn.attend(pipe, "un (gato:1.2) rojo", weighting="comfy", capture=False):
