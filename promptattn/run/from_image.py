@@ -5,7 +5,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
-from promptattn.config import DTYPES, RunConfig, load_config, preset_names
+from promptattn.config import DTYPES, ModelConfig, RunConfig, load_config, preset_names
 from promptattn.config.reading import Option
 from promptattn.errors import ConfigError
 from promptattn.export.metadata import IN_CONFIG, ImageMetadata, Note, read_image
@@ -44,6 +44,9 @@ def config_from_image(
         said = f"the image was made in {settings.pop('dtype'):.20}, which is not to be had here"
         notes.append(Note("number-format", said))
     _check_scheduler(settings.get("scheduler"), fspath(image))
+    if read.source == "a1111" and "scheduler" not in user.model_fields_set:
+        model = user.model if "model" in user.model_fields_set else ModelConfig(name=settings["model"])
+        notes += _fitting(settings, model)
     found = [(f"{image}:", IN_CONFIG[name], value) for name, value in settings.items()]
     return load_config(config, sets, options, found=found), notes
 
@@ -78,6 +81,24 @@ def _check_scheduler(scheduler: Any, image: str) -> None:
             raise ConfigError(
                 f"{image}: scheduler.options.{name}={value!r:.20} is beyond anything that a scheduler takes."
             )
+
+
+def _fitting(settings: dict[str, Any], model: ModelConfig) -> Iterator[Note]:
+    """Drop the scheduler of A1111's sampler where the model has one of another kind, such as flow matching."""
+    if "scheduler" not in settings:
+        return
+    import diffusers
+
+    from promptattn.run.load import load_tokenizers
+
+    _, own = load_tokenizers(model.name, revision=model.revision).config.get("scheduler") or (None, None)
+    kind, wanted = getattr(diffusers, str(own), None), settings["scheduler"]["name"]
+    if kind is not None and wanted not in {own, *(each.__name__ for each in kind().compatibles)}:
+        del settings["scheduler"]
+        yield Note(
+            "sampler",
+            f"the image's sampler is {wanted} here, which does not fit {model.name}; its own {own} is used",
+        )
 
 
 def _is_folder_here(name: str) -> bool:

@@ -14,6 +14,7 @@ from promptattn.cli import app
 from promptattn.errors import ConfigError, PromptAttnWarning
 from promptattn.export import read_image
 from promptattn.export.metadata import IN_CONFIG
+from promptattn.prompt import parse
 from promptattn.run.from_config import run_config
 from promptattn.run.from_image import config_from_image
 
@@ -156,6 +157,28 @@ def test_from_a_text_of_a1111_the_same_is_made_as_by_hand(tmp_path):
     assert np.array_equal(pixels(tmp_path / "out" / "image.png"), pixels(tmp_path / "hand" / "image.png"))
     for said in ("noise", "Hires upscale: 2", "--method attention", "model is toon, 6ce0161689"):
         assert said in told
+
+
+def test_a_sampler_that_does_not_fit_the_model_gives_way_to_its_own(tmp_path):
+    path = a1111(tmp_path / "x.png", TEXT)
+    config, notes = config_from_image(path, options=[("--model", "model", "shapes-dit")])
+    assert config.scheduler is None
+    assert "does not fit shapes-dit; its own FlowMatchEulerDiscreteScheduler" in str(
+        next(note for note in notes if note.code == "sampler")
+    )
+    named = ["scheduler={name: FlowMatchHeunDiscreteScheduler}"]
+    config, notes = config_from_image(path, sets=named, options=[("--model", "model", "shapes-dit")])
+    assert config.scheduler.name == "FlowMatchHeunDiscreteScheduler"
+    config, notes = config_from_image(path, options=[("--model", "model", "shapes")])
+    assert config.scheduler.name == "EulerDiscreteScheduler"
+    assert "sampler" not in [note.code for note in notes]
+
+
+def test_the_word_and_of_an_a1111_negative_prompt_stays_a_word(tmp_path):
+    path = a1111(tmp_path / "x.png", TEXT.replace("azul", "azul AND gris"))
+    config, notes = config_from_image(path, options=[("--model", "model", "shapes")])
+    assert parse(config.negative_prompt[0]).text == "azul AND gris"
+    assert "negative-and" in [note.code for note in notes]
 
 
 def test_the_model_of_an_a1111_image_is_asked_for(tmp_path):

@@ -1,6 +1,7 @@
 """From A1111's names for settings to ours and back, with a sentence for everything that does not come over."""
 
 import math
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from promptattn.export.metadata.unhonoured import reasons
 from promptattn.prompt import parse
 
 __all__ = ["Note", "from_a1111", "to_a1111"]
+
+_AND = re.compile(r"\bAND\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,7 @@ def from_a1111(parameters: Parameters) -> tuple[dict[str, Any], list[Note]]:
     if model := fields.pop("Model", None):
         settings["model"] = model
     notes += _scheduler(settings, fields)
+    notes += _and_in_negative(settings)
     notes += _emphasis(settings, fields)
     notes += [Note(code, message, severity) for code, message, severity in reasons(fields, settings)]
     return settings, notes
@@ -167,6 +171,15 @@ def _scheduler(settings: dict[str, Any], fields: dict[str, str]) -> Iterator[Not
     yield from (Note("sampler", said) for said in said_of_it)
     if found is not None:
         settings["scheduler"] = found
+
+
+def _and_in_negative(settings: dict[str, Any]) -> Iterator[Note]:
+    """A1111 joins prompts with AND, but reads the word as text in a negative one."""
+    negative = settings["negative_prompt"] or ""
+    if _AND.search(negative):
+        settings["negative_prompt"] = _AND.sub(r"A\\ND", negative)
+        said = "AND is a word of the negative prompt, as A1111 reads it there; A\\ND is how it is written here"
+        yield Note("negative-and", said, "info")
 
 
 def _emphasis(settings: dict[str, Any], fields: dict[str, str]) -> Iterator[Note]:
