@@ -30,6 +30,7 @@ from promptattn.prompt.assembly import exact_weight
 from promptattn.prompt.diagnostics import Diagnostic, in_order
 from promptattn.prompt.foreign import find_foreign
 from promptattn.prompt.limits import find_absurd
+from promptattn.prompt.mistakes import bad_number
 from promptattn.prompt.nodes import Span
 from promptattn.prompt.source import clean_characters
 from promptattn.prompt.syntax import DECIMAL
@@ -143,11 +144,7 @@ def _number(text: str, start: int, end: int, found: list[Diagnostic]) -> Decimal
     else:
         if isfinite(value):
             return DECIMAL.create_decimal(repr(value))
-    word = written.strip()
-    shown = word if len(word) <= 24 else f"{word[:20]}..."
-    what = f"{shown!r} is not a weight that can be used" if word else "the weight after ':' is missing"
-    message = f"{what}; the text stays as it is, its brackets count as plain ones (write a decimal such as 1.2)"
-    found.append(Diagnostic("bad-number", message, start if word else start - 1, max(end, start)))
+    found.append(bad_number(text, start, end))
     return None
 
 

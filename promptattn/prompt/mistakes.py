@@ -11,10 +11,15 @@ from promptattn.prompt.diagnostics import Diagnostic
 from promptattn.prompt.letters import is_letter, join_to_one_word
 from promptattn.prompt.syntax import Backslash, Begin, Bracket, BreakWord, Close, End, Event, Next, Open, Text
 
-__all__ = ["find_mistakes"]
+__all__ = ["bad_number", "find_mistakes"]
 
 _LOOSE_NUMBER = re.compile(r":[ ]?[+-]?\d*\.\d+(?![\w.:\]])")
 _NUMBER_ATTEMPT = re.compile(r"[+-]?[\d.,]*\d[\d.,eE+-]*%?|[+-]?(?:inf|infinity|nan)", re.IGNORECASE)
+# A backslash with a purpose: without it, this would be no text, here or in the `parameters` text of an image.
+_KEPT_AS_TEXT = re.compile(
+    r"(?:\bA(?=\\ND\b)|\bB(?=\\REAK\b)|<(?=\\(?i:lora|lyco|hypernet):)|^(?=\\Negative prompt:))(?P<backslash>\\)",
+    re.MULTILINE,
+)
 _FULL_WIDTH = re.compile("[（）［］]+")
 
 
@@ -89,11 +94,11 @@ def _numbers(text: str, events: list[Event]) -> Iterator[Diagnostic]:
     for index, event in enumerate(events):
         if isinstance(event, Close) and event.bracket.bad_number is not None:
             start, end = event.bracket.bad_number
-            yield _bad_number(text, start, end)
+            yield bad_number(text, start, end)
         elif isinstance(event, Close) and event.bracket.kind == "(" and event.bracket.is_plain:
             tail = _after_colon(events[max(0, index - 2) : index], event.bracket)
             if tail is not None and _looks_like_weight(text[tail[0] : tail[1]]):
-                yield _bad_number(text, *tail)
+                yield bad_number(text, *tail)
         elif isinstance(event, Text) and event.role == "colon" and event.start and is_letter(text[event.start - 1]):
             loose = _LOOSE_NUMBER.match(text, event.start)
             if loose:
@@ -117,7 +122,8 @@ def _looks_like_weight(tail: str) -> bool:
     return not word or bool(_NUMBER_ATTEMPT.fullmatch(word)) or (not tail[0].isspace() and len(word.split()) == 1)
 
 
-def _bad_number(text: str, start: int, end: int) -> Diagnostic:
+def bad_number(text: str, start: int, end: int) -> Diagnostic:
+    """What to say of `text[start:end]`, where a weight stands that cannot be used, or none at all."""
     written = text[start:end].strip()
     shown = f"{written[:20]}..." if len(written) > 24 else written
     what = f"{shown!r} is not a weight that can be used" if written else "the weight after ':' is missing"
@@ -160,8 +166,11 @@ def _first_word(text: str, piece: Text) -> int:
 
 
 def _small_things(text: str, events: list[Event]) -> Iterator[Diagnostic]:
+    meant = {word.start("backslash") for word in _KEPT_AS_TEXT.finditer(text)}
     for event in events:
         if isinstance(event, Backslash):
+            if event.start in meant:
+                continue
             message = "a backslash before an ordinary character is dropped; write \\\\ for a backslash"
             yield Diagnostic("backslash", message, event.start, event.end, "info")
     for brackets in _FULL_WIDTH.finditer(text):

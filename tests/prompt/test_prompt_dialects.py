@@ -2,6 +2,7 @@
 
 import json
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,7 @@ def test_findings_of_one_kind_are_few_and_the_others_counted(text, syntax, code)
     alike = [found for found in prompt.diagnostics if found.code == code]
     assert len(alike) == 10
     assert alike[-1].message.startswith("and ")
-    assert all(found.start < later.start for found, later in zip(alike, alike[1:], strict=False))
+    assert all(found.start < later.start for found, later in pairwise(alike))
     assert all(len(found.pointer(text)) < 400 for found in prompt.diagnostics)
     inside = [found for part in prompt.parts for found in part.prompt.diagnostics]
     assert set(inside) <= set(prompt.diagnostics)
@@ -91,6 +92,35 @@ def test_what_stands_beside_the_tenth_finding_is_counted():
 def test_a_message_is_short_whatever_was_written(text, syntax):
     for found in parse(text.format("1" * 50_000), syntax).diagnostics:
         assert len(found.message) < 300
+
+
+READ_BY_COMPEL = {  # by compel 2; neighbours parted by one blank there
+    "word+": [("word", 1.1)],
+    "word-": [("word", 0.9)],
+    "(two words)+": [("two words", 1.1)],
+    "a (b)1.5 c": [("a", 1.0), ("b", 1.5), ("c", 1.0)],
+    '"a b"1.2': [("a b", 1.2)],
+    "((a)1.5 b)2": [("a", 3.0), ("b", 2.0)],
+    r"\(lit\)": [("(lit)", 1.0)],
+    '("a", "b").and()': [("a", 1.0), ("b", 1.0)],
+    "a, b.": [("a, b.", 1.0)],
+    "hello (world). foo": [("hello world. foo", 1.0)],  # on purpose without compel's blank before the point
+    "naïve café++": [("naïve", 1.0), ("café", 1.21)],
+    "emoji 😀++": [("emoji", 1.0), ("😀", 1.21)],
+    "(a b) (c)+": [("a b", 1.0), ("c", 1.1)],
+    "a (b (c)1.5)0.5 d": [("a", 1.0), ("b", 0.5), ("c", 0.75), ("d", 1.0)],
+}
+
+
+@pytest.mark.parametrize("text", READ_BY_COMPEL)
+def test_small_prompts_are_read_as_compel_reads_them(text):
+    assert [(span.text.strip(), span.weight) for span in parse(text, "compel").spans] == READ_BY_COMPEL[text]
+
+
+@pytest.mark.parametrize("text", [r"a A\ND b", r"a B\REAK b", r"<\lora:x:1>", "a\n\\Negative prompt: b"])
+def test_a_backslash_that_keeps_a_word_text_is_no_slip(text):
+    assert codes(parse(text)) == []
+    assert codes(parse(r"a\b A\NDx")) == ["backslash", "backslash"]
 
 
 def test_the_tables_are_whole():
