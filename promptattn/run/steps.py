@@ -148,15 +148,18 @@ def _equal(one: Any, other: Any) -> bool:
 
 def step_of_call(call: int, scheduler: Any, begin: int = 0) -> int:
     """The step that a denoiser call belongs to, both from 0; `begin` timesteps of the schedule were left out."""
-    order = max(int(getattr(scheduler, "order", 1)), 1)
-    return max(call - max(_corrections(scheduler) - begin, 0), 0) // order
+    if hasattr(scheduler, "plms_timesteps") and scheduler.num_inference_steps:
+        return _pndm_step(begin + call, scheduler) - _pndm_step(begin, scheduler)
+    return call // max(int(getattr(scheduler, "order", 1)), 1)
 
 
-def _corrections(scheduler: Any) -> int:
-    """How many calls at the start belong to the first step: PNDM's second call corrects the first one."""
-    if not hasattr(scheduler, "plms_timesteps") or not scheduler.num_inference_steps:
-        return 0
-    return max(len(scheduler.timesteps) - int(scheduler.num_inference_steps), 0)
+def _pndm_step(index: int, scheduler: Any) -> int:
+    """The step of PNDM's timestep of this index. PNDM begins with Runge-Kutta, four calls a step; where that is skipped,
+    a second call corrects the first one."""
+    if runge_kutta := len(scheduler.prk_timesteps):
+        return index // 4 if index < runge_kutta else runge_kutta // 4 + index - runge_kutta
+    corrections = max(len(scheduler.timesteps) - int(scheduler.num_inference_steps), 0)
+    return max(index - corrections, 0)
 
 
 def _begin(timestep: Any, scheduler: Any, schedule: Any) -> int:

@@ -52,6 +52,12 @@ def test_the_call_with_which_pndm_corrects_its_first_step_is_no_step_of_its_own(
     assert follower.total == 4
 
 
+def test_pndm_begins_with_four_calls_a_step_unless_that_is_skipped():
+    follower, seen = follow(diffusers.PNDMScheduler(), 6)
+    assert seen == [0] * 4 + [1] * 4 + [2] * 4 + [3, 4, 5]
+    assert follower.total == 6
+
+
 def test_a_generation_broken_off_after_its_first_call_does_not_count_for_the_next():
     scheduler, follower, seen = diffusers.DDIMScheduler(), StepFollower(), []
     scheduler.set_timesteps(3)
