@@ -135,8 +135,8 @@ def _negative(model: ModelFacts, negative: PromptReading | None) -> Iterator[Not
     if negative is None:
         return
     if len(negative.parts) > 1:
-        message = "a negative prompt cannot hold AND: what it adds are predictions of the prompt; put a comma there"
-        yield Note("negative-and", "warning", message)
+        message = "a negative prompt cannot hold AND: what it adds are predictions of the prompt"
+        yield Note("negative-and", "warning", f"{message}; put a comma there, or write it in small letters")
     if model.negative == "no":
         yield Note("negative-prompt", "warning", f"{model.pipeline} takes no negative prompt; leave it out")
     elif model.negative == "true_cfg":

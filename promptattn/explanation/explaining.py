@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from promptattn.errors import ConfigError
 from promptattn.explanation.acting import Note, notes
 from promptattn.explanation.model import ModelFacts, model_facts
 from promptattn.explanation.reading import read
 from promptattn.explanation.readings import PromptReading
 from promptattn.prompt import Diagnostic, Prompt, parse
+from promptattn.prompt.timeline import check_steps
 from promptattn.weighting import Method, Strength, chosen
 
 __all__ = ["Explanation", "Finding", "explain"]
@@ -89,8 +89,8 @@ def explain(
         UnsupportedModelError: when there is no such model, or its tokenizers cannot tell which characters a token is.
     """
     method = chosen(weighting, where, strength)
-    if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
-        raise ConfigError(f"steps={steps!r} must be a whole number from 1.")
+    if steps is not None:
+        check_steps(steps)
     parsed = _parsed(prompt, syntax)
     against = None if negative_prompt is None else _parsed(negative_prompt, syntax)
     model, source = model_facts(pipe_or_name)

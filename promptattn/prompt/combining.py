@@ -13,9 +13,9 @@ from math import isfinite
 from promptattn.prompt.diagnostics import Diagnostic
 from promptattn.prompt.source import CleanSource
 
-__all__ = ["Piece", "ends_like_weight", "split_at_and"]
+__all__ = ["AND", "Piece", "ends_like_weight", "split_at_and"]
 
-_AND = re.compile(r"\bAND\b")
+AND = re.compile(r"\bAND\b")
 _WEIGHT = re.compile(r"\s*(?P<number>[+-]?(?:\d+\.?|\d*\.\d+))")
 
 
@@ -30,7 +30,7 @@ class Piece:
 
 def split_at_and(source: CleanSource) -> list[Piece]:
     """The pieces of the text between its `AND`s; one piece, the whole, where there is none."""
-    cuts = list(_AND.finditer(source.text))
+    cuts = list(AND.finditer(source.text))
     if not cuts:
         return [Piece(source)]
     starts = [0, *(cut.end() for cut in cuts)]

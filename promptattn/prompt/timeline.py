@@ -9,12 +9,12 @@ from promptattn.prompt.diagnostics import Diagnostic, few_of_each
 from promptattn.prompt.nodes import Alternate, And, Blend, Node, Part, Schedule, Span
 from promptattn.prompt.tree import Prompt
 
-__all__ = ["all_spans", "at_step", "find_in_timeline", "timeline"]
+__all__ = ["all_spans", "at_step", "check_steps", "find_in_timeline", "timeline"]
 
 
 def at_step(prompt: Prompt, step: int, steps: int) -> Prompt:
     """`Prompt.at`."""
-    _check_steps(steps)
+    check_steps(steps)
     if isinstance(step, bool) or not isinstance(step, int) or not 0 <= step < steps:
         raise ConfigError(f"a run of {steps} steps has no step {step!r}; the first is 0, the last {steps - 1}")
     return _resolved(prompt, step, steps)
@@ -22,7 +22,7 @@ def at_step(prompt: Prompt, step: int, steps: int) -> Prompt:
 
 def timeline(prompt: Prompt, steps: int) -> tuple[tuple[int, Prompt], ...]:
     """`Prompt.timeline`."""
-    _check_steps(steps)
+    check_steps(steps)
     moments: list[tuple[int, Prompt]] = []
     for step in sorted({0, *_changes(prompt, steps)}):
         current = _resolved(prompt, step, steps)
@@ -43,11 +43,12 @@ def all_spans(prompt: Prompt) -> Iterator[Span]:
 def find_in_timeline(prompt: Prompt, steps: int) -> tuple[Diagnostic, ...]:
     """What a run of `steps` never shows of the prompt: schedules that never switch, or switch before the first step,
     and options whose turn never comes (`late-schedule`, `early-schedule`, `late-option`)."""
-    _check_steps(steps)
+    check_steps(steps)
     return few_of_each(_unseen(prompt, steps))
 
 
-def _check_steps(steps: int) -> None:
+def check_steps(steps: int) -> None:
+    """Raise `ConfigError` for what is no number of steps."""
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise ConfigError(f"steps={steps!r} must be a whole number from 1")
 

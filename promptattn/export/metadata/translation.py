@@ -1,7 +1,6 @@
 """From A1111's names for settings to ours and back, with a sentence for everything that does not come over."""
 
 import math
-import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,10 +13,9 @@ from promptattn.export.metadata.record import seed_of, text_of
 from promptattn.export.metadata.samplers import scheduler_for, written_as
 from promptattn.export.metadata.unhonoured import reasons
 from promptattn.prompt import parse
+from promptattn.prompt.combining import AND
 
 __all__ = ["Note", "from_a1111", "to_a1111"]
-
-_AND = re.compile(r"\bAND\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +174,8 @@ def _scheduler(settings: dict[str, Any], fields: dict[str, str]) -> Iterator[Not
 def _and_in_negative(settings: dict[str, Any]) -> Iterator[Note]:
     """A1111 joins prompts with AND, but reads the word as text in a negative one."""
     negative = settings["negative_prompt"] or ""
-    if _AND.search(negative):
-        settings["negative_prompt"] = _AND.sub(r"A\\ND", negative)
+    if AND.search(negative):
+        settings["negative_prompt"] = AND.sub(r"A\\ND", negative)
         said = "AND is a word of the negative prompt, as A1111 reads it there; A\\ND is how it is written here"
         yield Note("negative-and", said, "info")
 
