@@ -68,7 +68,7 @@ def _unigram() -> list[tuple[str, float]]:
     words = [word for line in CORPUS for word in line.split()]
     special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
     whole = sorted({f"▁{word.strip(',')}" for word in words if len(word.strip(",")) < 8})
-    pieces = dict(unigrams(words)) | dict.fromkeys(whole, -6.0)
+    pieces = dict(unigrams(words)) | dict.fromkeys(whole, -3.0)
     return [*special, *pieces.items()]
 
 
