@@ -96,7 +96,7 @@ def test_every_step_is_recorded(pipe):
 @pytest.mark.parametrize("weight", [0.0, 0.5, 3.0, -1.0])
 def test_weights_act_exactly_on_the_rows_of_their_own_prompt(pipe, weight):
     pipe.to(torch.float64)
-    # Every further step blows rounding up, a millionfold in a random denoiser, and SDXL's scheduler computes in float32.
+    # Each further step of a random denoiser blows rounding up a millionfold, and SDXL's scheduler computes in float32.
     once = functools.partial(generate, pipe, steps=1)
     prompt, negative = f"a (red:{weight}) cat and a gray mouse", "ugly, (blurry:2)"
     plain = once(PROMPT, negative_prompt=NEGATIVE)
