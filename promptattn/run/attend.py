@@ -188,11 +188,11 @@ class AttentionRun:
     def __enter__(self) -> Self:
         if self._watch is not None:
             raise ConfigError("this run is already entered; make a second one with attend() for a nested use.")
-        self._report_weights()
         carrier = self._script.carrier
         if not self._script.is_scheduled:
             self._script.timeline(1)  # refuses what cannot be encoded or recorded before anything is touched
         self._inputs = self._pipeline_inputs(carrier.positive, carrier.negative)
+        self._report_weights()
         target = Target(
             script=self._script,
             given_negative=self._inputs.get("negative_prompt_embeds"),

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 
 from promptattn.core import KeyWeights, Rule
+from promptattn.errors import ConfigError
 from promptattn.maps.capture import Capture, Relation
 from promptattn.maps.recorder import Recorder
 from promptattn.processors.install import Installation, attention_layers
@@ -109,6 +110,11 @@ class DenoiserWatch:
         self._kinds = layout.layers(denoiser)
         names = readers(denoiser, self._kinds)
         self._weighed = set(match_layers(names, layers, "layers", kind="attention layer that sees text"))
+        if target.rows == "all" and "joint" not in self._kinds.values():
+            raise ConfigError(
+                f"rows='all': in {type(denoiser).__name__} only the image attends to the text; leave rows out, which is"
+                " for joint attention, as in Stable Diffusion 3 and Flux."
+            )
         if target.weighted:
             check_rule(target.rule, denoiser, self._weighed, self._kinds)
         self._relations: dict[str, tuple[Relation, ...]] = {}

@@ -154,8 +154,10 @@ def step_of_call(call: int, scheduler: Any, begin: int = 0) -> int:
 
 
 def _pndm_step(index: int, scheduler: Any) -> int:
-    """The step of PNDM's timestep of this index. PNDM begins with Runge-Kutta, four calls a step; where that is skipped,
-    a second call corrects the first one."""
+    """The step of a timestep of PNDM.
+
+    It begins with Runge-Kutta, four calls a step; where that is skipped, a second call corrects the first one.
+    """
     if runge_kutta := len(scheduler.prk_timesteps):
         return index // 4 if index < runge_kutta else runge_kutta // 4 + index - runge_kutta
     corrections = max(len(scheduler.timesteps) - int(scheduler.num_inference_steps), 0)

@@ -64,6 +64,10 @@ class Weighting:
         away from that of an empty prompt in place of the zero vector. It serves cross-attention (Stable Diffusion 1, 2,
         XL): where keys are normalised, as in Stable Diffusion 3 and Flux, their length says nothing.
 
+    The pooled embedding that some models take beside the text comes from the same pass of the encoder: weighted as far
+    as `where` has weights act there (`text`, `both`, and `auto` below 0.5), unweighted with `denoiser` and the two
+    rules above.
+
     Attributes:
         where: `denoiser`: in cross-attention, or for the text keys of joint attention; `text`: among the keys of the
             text encoder; `both`; `auto` (the default): in the denoiser, and for weights below 0.5 in the text encoder

@@ -90,6 +90,13 @@ def test_rows_of_joint_attention(method):
     assert pixels(image) != pixels(every)
 
 
+def test_all_rows_are_refused_where_only_the_image_attends_to_the_text():
+    pipe = tiny.sd()
+    with pytest.raises(ConfigError, match="rows='all': in UNet2DConditionModel only the image attends"):
+        promptattn.attend(pipe, "a (red:1.3) cat", rows="all").__enter__()
+    assert not pipe.unet._forward_hooks
+
+
 @pytest.mark.parametrize("method", EMBEDDING_METHODS)
 @pytest.mark.parametrize("options", [dict(layers="mid_block"), dict(weight_steps=(0.0, 0.4)), dict(rows="all")])
 def test_embedding_methods_refuse_them_before_anything_runs(method, options):

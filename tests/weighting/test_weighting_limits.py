@@ -93,3 +93,10 @@ def test_embedding_methods_have_no_layers_steps_or_rows(name, options, told):
 @pytest.mark.parametrize(("options", "told"), REACH)
 def test_methods_in_attention_have_them_all(name, options, told):
     check_reach(chosen(name), **options)
+
+
+@pytest.mark.parametrize(("options", "told"), REACH)
+def test_nor_has_the_text_encoder(options, told):
+    with pytest.raises(ConfigError, match=f"{told}where='text' changes the text .* or use another where, which acts"):
+        check_reach(Weighting("text"), **options)
+    check_reach(Weighting("both"), **options)
