@@ -17,6 +17,7 @@ from promptattn.maps import HeatMaps
 from promptattn.prompt import parse
 from promptattn.run.generate import MARKERS, Generation, generate
 from promptattn.run.load import load
+from promptattn.run.progress import overall
 from promptattn.run.schedulers import check_scheduler, set_scheduler
 
 __all__ = ["CONFIG_FILE", "Finished", "export_saved", "load_pipeline", "options_of", "run_config"]
@@ -67,7 +68,7 @@ def run_config(
         finished: list[Finished] = []
         for number, seed in enumerate(config.seed):
             on_stage("Generating" if len(config.seed) == 1 else f"Generating seed {seed}")
-            made = _generate(pipe, config, prompts, seed, _overall(on_step, number, len(config.seed)))
+            made = _generate(pipe, config, prompts, seed, overall(on_step, number, len(config.seed)))
             inside = "" if len(config.seed) == 1 else f"seed_{seed}"
             (partial / inside).mkdir(exist_ok=True)
             on_stage("Writing")
@@ -152,13 +153,6 @@ def _generate(
         on_step=on_step,
         **options_of(config),
     )
-
-
-def _overall(on_step: Callable[[int, int], None] | None, run: int, runs: int) -> Callable[[int, int], None] | None:
-    """Steps of one run among several, counted over all of them."""
-    if on_step is None:
-        return None
-    return lambda done, total: on_step(run * total + done, runs * total)
 
 
 def _filled_in(config: RunConfig, pipe: Any, made: Generation) -> RunConfig:

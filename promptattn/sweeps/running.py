@@ -10,6 +10,7 @@ from promptattn.errors import CaptureError, ConfigError
 from promptattn.prompt import Prompt, parse, plan
 from promptattn.run.generate import Generation, generate
 from promptattn.run.load import load, recommended
+from promptattn.run.progress import overall
 from promptattn.sweeps.cells import Cell
 from promptattn.sweeps.moments import plain_prompts
 from promptattn.sweeps.points import Point, design
@@ -71,7 +72,7 @@ def sweep(
     made: dict[_Job, Cell] = {}
     settings: dict[str, Any] = {}
     for number, group in enumerate(batches):
-        generation = _made(pipe, group, _overall(on_step, number, len(batches)), options)
+        generation = _made(pipe, group, overall(on_step, number, len(batches)), options)
         settings = settings or generation.settings
         for index, job in enumerate(group):
             maps = None if generation.maps is None else generation.maps.image(index)
@@ -148,9 +149,3 @@ def _made(
     except CaptureError as error:
         # A word to watch that not every value of a sweep has: the message names the words of one prompt.
         raise CaptureError(f"{error} (in {group[0].point.prompt!r})") from error
-
-
-def _overall(on_step: Callable[[int, int], None] | None, run: int, runs: int) -> Callable[[int, int], None] | None:
-    if on_step is None:
-        return None
-    return lambda done, total: on_step(run * total + done, runs * total)
