@@ -1,14 +1,14 @@
 """Putting derived processors into a denoiser, noticing when somebody replaces them, and taking them out exactly."""
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from promptattn.errors import PromptAttnWarning, UnsupportedModelError
+from promptattn.errors import UnsupportedModelError
 from promptattn.processors.derive import DerivedProcessor, derive, why_not
 from promptattn.processors.site import Site
+from promptattn.telling import tell
 
 __all__ = ["Installation", "attention_layers"]
 
@@ -72,11 +72,9 @@ class Installation:
             self._put(name)
         if replaced:
             cls = self._own[replaced[0]]._stock_class.__name__
-            warnings.warn(
+            tell(
                 f"{len(replaced)} attention processors were replaced by {cls} while attached (first: {replaced[0]});"
-                " weights and capture go on with the new ones.",
-                PromptAttnWarning,
-                stacklevel=2,
+                " weights and capture go on with the new ones."
             )
 
     def remove(self) -> None:

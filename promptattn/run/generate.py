@@ -3,7 +3,6 @@
 import inspect
 import json
 import math
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -11,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promptattn.errors import CaptureError, ConfigError, PromptAttnWarning
+from promptattn.errors import CaptureError, ConfigError
 from promptattn.maps import HeatMaps
 from promptattn.maps.capture import Capture
 from promptattn.processors.layouts import layout_of
@@ -23,6 +22,7 @@ from promptattn.run.schedulers import scheduler_settings
 from promptattn.run.steps import step_of_call
 from promptattn.run.written import prompts_written
 from promptattn.selection import Steps
+from promptattn.telling import tell
 from promptattn.weighting import Method, Strength, chosen
 
 if TYPE_CHECKING:
@@ -236,19 +236,13 @@ def _applicable(pipe: Any, options: dict[str, Any]) -> dict[str, Any]:
     parameters = inspect.signature(type(pipe).__call__).parameters
     taken = {name: value for name, value in options.items() if name in parameters}
     for name in options.keys() - taken.keys() - {"callback_on_step_end"}:
-        warnings.warn(
-            f"{type(pipe).__name__} has no {name}, so {name}={options[name]} does nothing.",
-            PromptAttnWarning,
-            stacklevel=3,
-        )
+        tell(f"{type(pipe).__name__} has no {name}, so {name}={options[name]} does nothing.")
     guidance = taken.get("guidance_scale")
     config = getattr(getattr(pipe, "transformer", None), "config", {})
     # A pipeline with true_cfg_scale only hands guidance_scale to the model as an input, and not every model reads it.
     if guidance and "true_cfg_scale" in parameters and config.get("guidance_embeds") is False:
-        warnings.warn(
-            f"{type(pipe).__name__}: this model takes no guidance as input, so guidance_scale={guidance} does nothing.",
-            PromptAttnWarning,
-            stacklevel=3,
+        tell(
+            f"{type(pipe).__name__}: this model takes no guidance as input, so guidance_scale={guidance} does nothing."
         )
     return taken
 
@@ -256,11 +250,7 @@ def _applicable(pipe: Any, options: dict[str, Any]) -> dict[str, Any]:
 def _check_negative(pipe: Any, options: dict[str, Any]) -> None:
     true_cfg = inspect.signature(type(pipe).__call__).parameters.get("true_cfg_scale")
     if true_cfg is not None and options.get("true_cfg_scale", true_cfg.default) <= 1:
-        warnings.warn(
-            f"{type(pipe).__name__} reads a negative prompt only with a true_cfg_scale above 1; here it does nothing.",
-            PromptAttnWarning,
-            stacklevel=3,
-        )
+        tell(f"{type(pipe).__name__} reads a negative prompt only with a true_cfg_scale above 1; here it does nothing.")
 
 
 def _maps(run: Any, settings: dict[str, Any]) -> HeatMaps:

@@ -1,12 +1,12 @@
 """The prompts of a run as text in one syntax, from which the same prompts are read again."""
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from promptattn.errors import PromptAttnWarning, PromptSyntaxError
+from promptattn.errors import PromptSyntaxError
 from promptattn.prompt import Prompt, parse
 from promptattn.prompt.parsing import SYNTAXES
+from promptattn.telling import tell
 
 __all__ = ["prompts_written"]
 
@@ -27,11 +27,9 @@ def prompts_written(prompt: Prompts, negative_prompt: Prompts | None, syntax: st
         except PromptSyntaxError:
             continue
         return {"prompt": texts[0], "negative_prompt": None if negative is None else texts[1], "syntax": wanted}
-    warnings.warn(
+    tell(
         "the prompts were made in code, and no one syntax can write all of them: the settings hold their bare text,"
-        " which does not make the images again.",
-        PromptAttnWarning,
-        stacklevel=3,
+        " which does not make the images again."
     )
     texts = [
         [each if isinstance(each, str) else each.source or "" for each in side] for side in (positive, negative or [])
