@@ -13,7 +13,7 @@ from promptattn.maps.capture import Capture
 from promptattn.prompt import And, Prompt, TokenPlan, find_in_timeline
 from promptattn.run.columns import TextColumns, check_words, text_columns
 from promptattn.run.vocabulary import Version
-from promptattn.run.wordings import Strands, Wording, Wordings
+from promptattn.run.wordings import Strands, Wording, Wordings, shares_of
 
 __all__ = ["Moment", "Script", "Timeline"]
 
@@ -43,9 +43,7 @@ class Moment:
     def shares(self) -> torch.Tensor:
         """How much of each prompt's prediction is each wording's, float32 `[wording, prompt]`: the weights' sizes,
         together 1 for each prompt."""
-        size = torch.tensor(self.weights, dtype=torch.float32).abs()
-        total = size.sum(0)
-        return torch.where(total > 0, size / total, torch.full_like(size, 1 / len(size)))
+        return shares_of(self.weights)
 
 
 @dataclass(frozen=True, eq=False)

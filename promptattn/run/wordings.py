@@ -14,7 +14,7 @@ from promptattn.run.encoding import Encoded, EncoderMaps, encode, zeros_like
 from promptattn.run.slots import text_weights
 from promptattn.weighting import Method
 
-__all__ = ["Strand", "Wording", "Wordings"]
+__all__ = ["Strand", "Wording", "Wordings", "shares_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ class Wording:
     @cached_property
     def shares(self) -> torch.Tensor:
         """How much of each prompt's rows is each strand's, float32 `[strand, prompt]`, together 1 for each prompt."""
-        return _shares([strand.mixing["positive"] for strand in self.strands])
+        return shares_of([strand.mixing["positive"] for strand in self.strands])
 
     def encoded(self, kind: Kind) -> Encoded:
         """The embeddings of one kind of rows."""
@@ -203,7 +203,7 @@ class Wordings:
         ]
         if len(tables) == 1:
             return tables[0]
-        shares = _shares([strand.mixing[kind] for strand in strands])
+        shares = shares_of([strand.mixing[kind] for strand in strands])
         return (torch.stack(tables) * shares[..., None]).sum(0)
 
 
@@ -224,7 +224,7 @@ def _identity(prompt: Prompt) -> _Identity:
     return prompt, tuple(span.origins for span in prompt.spans)
 
 
-def _shares(mixing: Sequence[Sequence[float]]) -> torch.Tensor:
+def shares_of(mixing: Sequence[Sequence[float]]) -> torch.Tensor:
     """From weights `[part, prompt]` to their sizes, which together are 1 for each prompt."""
     size = torch.tensor(mixing, dtype=torch.float32).abs()
     total = size.sum(0)
