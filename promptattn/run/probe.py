@@ -338,12 +338,12 @@ _ADDITIONS = {
 @contextmanager
 def _untouched(pipe: Any) -> Iterator[None]:
     """The pipeline with another scheduler of its kind for as long, and without a progress bar; then as it was."""
-    before = dict(vars(pipe))
+    denoiser, before = _denoiser(pipe), dict(vars(pipe))
     try:
         if getattr(pipe, "scheduler", None) is not None:
             pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)
         pipe.set_progress_bar_config(disable=True)
-        with aside(_denoiser(pipe)):
+        with aside(denoiser):
             yield
     finally:
         vars(pipe).clear()

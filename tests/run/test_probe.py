@@ -132,6 +132,11 @@ def test_what_cannot_be_probed(options, message):
         promptattn.probe(tiny.sd(), **options)
 
 
+def test_what_is_no_pipeline_is_told_as_by_a_run():
+    with pytest.raises(UnsupportedModelError, match="object is not a text-to-image pipeline"):
+        promptattn.probe(object())
+
+
 def state(pipe):
     denoiser = pipe.transformer if getattr(pipe, "unet", None) is None else pipe.unet
     return (
