@@ -18,7 +18,6 @@ from promptattn.weighting import (
     chosen,
     overweight,
 )
-from promptattn.weighting.limits import SOURCE
 
 
 def said(method, text):
@@ -40,6 +39,10 @@ def said(method, text):
         (Weighting("text"), "a (red:1.5) cat", "'red' has weight 1.5: odds of 2.6 in the text encoder"),
         (Weighting("both"), "a (red:1.05) cat", None),
         (chosen("prompt-to-prompt"), "a (red:9) cat", None),
+        (chosen("comfy++"), "a (red:-0.5) cat", None),
+        (chosen("comfy++"), "a (red:-1) cat", "'red' has weight -1: comfy++ broke 22 % to 47 %"),
+        (chosen("down_weight"), "a (red:2) cat", "'red' has weight 2: down_weight broke 22 % to 41 %"),
+        (chosen("negpip"), "a (red:-3) cat", "'red' has weight -3: negpip broke"),
     ],
 )
 def test_what_is_too_much(method, text, told):
@@ -53,19 +56,20 @@ def test_the_default_is_never_too_much(weight, strength):
 
 
 def test_every_limit_names_its_measurement():
-    assert (Path(__file__).parents[2] / SOURCE).is_file()
     for limit in LIMITS:
+        assert (Path(__file__).parents[2] / limit.source).is_file()
         assert limit.method in METHODS
         assert "shapes" in limit.found
         assert limit.advice
-        beyond = next(w for w in (2.5, 4.0, 20.0, 99.0) if w > limit.largest)
+        beyond = -4.0 if limit.place == "negative weight" else next(w for w in (4.0, 20.0) if w > limit.largest)
         method = {
-            "weight": chosen(limit.method) if limit.place == "weight" else None,
+            "weight": chosen(limit.method),
+            "negative weight": chosen(limit.method),
             "denoiser": Weighting("denoiser", "exact"),
             "text encoder": Weighting("text", "exact"),
         }[limit.place]
         message = overweight(method, [Span("cat", beyond)])
-        assert message == f"'cat' has weight {beyond:g}: {limit.found} ({SOURCE}); {limit.advice}."
+        assert message == f"'cat' has weight {beyond:g}: {limit.found} ({limit.source}); {limit.advice}."
 
 
 def test_long_texts_are_shortened():
