@@ -1,6 +1,7 @@
 """A1111's settings and ours: every scheduler there and back, and a sentence for all that does not come over."""
 
 import inspect
+from importlib.util import find_spec
 
 import pytest
 from hypothesis import given
@@ -72,7 +73,9 @@ def test_what_a1111_cannot_say_is_told_and_stands_as_typed():
 def test_a_sampler_is_a_scheduler_that_exists_and_takes_its_options(name):
     import diffusers
 
-    sampler = SAMPLERS[name]
+    sampler, scipy = SAMPLERS[name], find_spec("scipy") is not None
+    if not scipy and hasattr(getattr(diffusers, sampler.scheduler), "_backends"):
+        pytest.skip("without scipy, diffusers has a placeholder for this scheduler")
     known = inspect.signature(getattr(diffusers, sampler.scheduler).__init__).parameters
     assert sampler.bent == ("use_karras_sigmas" in known)
     assert sampler.spacing == ("timestep_spacing" in known)
@@ -88,7 +91,8 @@ def test_a_sampler_is_a_scheduler_that_exists_and_takes_its_options(name):
     ):
         scheduler, said = scheduler_for(name, schedule)
         assert scheduler["options"].keys() <= known.keys()
-        getattr(diffusers, scheduler["name"])(**scheduler["options"])
+        if scipy or not scheduler["options"].get("use_beta_sigmas"):
+            getattr(diffusers, scheduler["name"])(**scheduler["options"])
         if schedule == "Align Your Steps":
             assert said
 
