@@ -14,7 +14,6 @@ __all__ = ["EncoderFacts", "ModelFacts", "model_facts"]
 
 _DENOISERS = ("unet", "transformer", "prior")
 _SUFFIXES = ("", "_2", "_3", "_4")
-_CROSS = "UNet2DConditionModel"
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def model_facts(pipe_or_name: Any) -> tuple[ModelFacts, Any]:
         name=str(source.config.get("_name_or_path") or type(source).__name__),
         pipeline=type(source).__name__,
         denoiser=denoiser,
-        attention="unknown" if denoiser not in LAYOUTS else "cross" if denoiser == _CROSS else "joint",
+        attention=LAYOUTS[denoiser].attention if denoiser in LAYOUTS else "unknown",
         negative=_negative(source),
         encoders=tuple(_encoders(source, TEXT_LAYOUTS.get(denoiser))),
         settings=recommended(source),

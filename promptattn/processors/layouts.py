@@ -29,6 +29,7 @@ class Layout:
         grids: from that size and the denoiser's config to every grid (height, width) that an attention layer may see,
             the finest first.
         kind: from a layer's module to its kind.
+        attention: how its image rows attend to the text.
         text: name of the forward argument that holds the text embeddings, `[batch, token, channel]`.
         pooled: where the pooled embeddings `[batch, channel]` are among the arguments: the name of one, and for an
             argument that is a dict the key in it.
@@ -36,6 +37,9 @@ class Layout:
         timestep: name of the forward argument that holds the timestep.
         text_first: whether the text's rows stand before the image's in joint attention.
         negative_first: whether guidance puts the rows of the negative prompt before those of the prompt.
+        mask: name of the forward argument that says which rows of the text may be attended to, `[batch, row]`, or None.
+            What follows the text's rows in it speaks of the image's.
+        before_text: the number of rows that the denoiser puts before the text by itself, in joint attention.
         worsened: name of the forward argument that is given where a pipeline asks for a worse prediction, to be guided
             away from it: the image is not made of what such a call attends to.
         repeats_text: whether the pipelines repeat text embeddings that they are given `num_images_per_prompt` times.
@@ -44,12 +48,15 @@ class Layout:
     size: Callable[[Mapping[str, Any]], Grid]
     grids: Callable[[Grid, Any], list[Grid]]
     kind: Callable[[torch.nn.Module], LayerKind]
+    attention: Literal["cross", "joint"] = "joint"
     text: str = "encoder_hidden_states"
     pooled: tuple[str, ...] = ("pooled_projections",)
     sample: str = "hidden_states"
     timestep: str = "timestep"
     text_first: bool = True
     negative_first: bool = True
+    mask: str | None = None
+    before_text: int = 0
     worsened: str | None = None
     repeats_text: bool = False
 
@@ -78,11 +85,13 @@ class Layout:
         kwargs: dict[str, Any],
         text: torch.Tensor,
         pooled: torch.Tensor | None,
+        mask: torch.Tensor | None = None,
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments of a forward call with other text, wherever they stood; what was given is left as it was.
 
         text: `[batch, token, channel]`; in cross-attention the number of tokens may be another.
         pooled: `[batch, channel]`, or None for models that take none.
+        mask: `[batch, token]`, or None for models that take none.
         """
         names = list(inspect.signature(denoiser.forward).parameters)
         positional, named = list(args), dict(kwargs)
@@ -95,7 +104,8 @@ class Layout:
                 positional[at] = change(positional[at])
 
         def of_same_length(given: torch.Tensor) -> torch.Tensor:
-            if given.shape[1] != text.shape[1] and named.get("encoder_attention_mask") is not None:
+            fixed = self.mask is None and named.get("encoder_attention_mask") is not None
+            if fixed and given.shape[1] != text.shape[1]:
                 raise UnsupportedModelError(
                     f"the text changes from {given.shape[1]} to {text.shape[1]} rows at this step, and"
                     " encoder_attention_mask is for the first length; leave the mask out, or make what is scheduled"
@@ -103,6 +113,9 @@ class Layout:
                 )
             return text.to(given)
 
+        if self.mask is not None and mask is not None:
+            old = int(inspect.signature(denoiser.forward).bind_partial(*args, **kwargs).arguments[self.text].shape[1])
+            put(self.mask, lambda given: torch.cat([mask.to(given), given[:, old:]], dim=1))
         put(self.text, of_same_length)
         if pooled is not None:
             name, *keys = self.pooled
@@ -129,6 +142,7 @@ class Layout:
             grids={height * width: (height, width) for height, width in grids},
             image_rows=height * width if image_rows is None else image_rows,
             text_first=self.text_first,
+            before_text=self.before_text,
             worsened=worsened,
         )
 
@@ -153,6 +167,7 @@ class DenoiserCall:
         grids: from a number of image rows to the (height, width) it stands for; the first is the finest.
         image_rows: the number of image rows in joint attention; more than the grid has where reference images follow.
         text_first: whether the text's rows stand first in joint attention.
+        before_text: how many rows stand before them then that are neither text nor image.
         worsened: whether it is to predict worse than the model can; see :class:`Layout`.
     """
 
@@ -162,12 +177,13 @@ class DenoiserCall:
     grids: dict[int, Grid]
     image_rows: int
     text_first: bool
+    before_text: int = 0
     worsened: bool = False
 
     def keys(self, kind: LayerKind) -> int | None:
         """The number of keys of a layer that sees text, by which its attention call is told from an adapter's."""
         tokens = int(self.text.shape[1])
-        return {"cross": tokens, "joint": tokens + self.image_rows, "image": None}[kind]
+        return {"cross": tokens, "joint": self.before_text + tokens + self.image_rows, "image": None}[kind]
 
     def places(self, kind: LayerKind, queries: int) -> Places | None:
         """Where text and image stand in an attention call with so many queries; None where its image has no known grid.
@@ -178,11 +194,11 @@ class DenoiserCall:
         if kind != "joint":
             grid = self.grids.get(queries)
             return grid and Places(grid, slice(0, queries), slice(0, tokens) if kind == "cross" else None)
-        if queries != tokens + self.image_rows:
+        if queries != self.before_text + tokens + self.image_rows:
             return None
         grid = next(iter(self.grids.values()))
-        start = tokens if self.text_first else 0
-        text = slice(0, tokens) if self.text_first else slice(self.image_rows, queries)
+        start = self.before_text + tokens if self.text_first else 0
+        text = slice(self.before_text, start) if self.text_first else slice(self.image_rows, queries)
         return Places(grid, slice(start, start + grid[0] * grid[1]), text)
 
     def place(self, kind: LayerKind, weights: KeyWeights, *, image_only: bool = True) -> KeyWeights:
@@ -190,7 +206,9 @@ class DenoiserCall:
         if kind == "cross":
             # The keys are few: merging copies next to nothing, and loses no bit.
             return replace(weights, floor=None)
-        places = self.places(kind, int(self.text.shape[1]) + self.image_rows)
+        keys = self.keys(kind)
+        assert keys is not None
+        places = self.places(kind, keys)
         assert places is not None
         assert places.text is not None
         rows = places.image if image_only else None
@@ -253,7 +271,7 @@ def _packed(size: Grid, config: Any) -> list[Grid]:
     return [(size[0] // 2, size[1] // 2)]
 
 
-def _unet_kind(layer: torch.nn.Module) -> LayerKind:
+def _cross_kind(layer: torch.nn.Module) -> LayerKind:
     return "cross" if getattr(layer, "is_cross_attention", False) else "image"
 
 
@@ -266,13 +284,21 @@ LAYOUTS: dict[str, Layout] = {
     "UNet2DConditionModel": Layout(
         _size_of_sample,
         _halvings,
-        _unet_kind,
+        _cross_kind,
+        "cross",
         pooled=("added_cond_kwargs", "text_embeds"),
         sample="sample",
         repeats_text=True,
     ),
     "SD3Transformer2DModel": Layout(_size_of_latents, _patches, _sd3_kind, text_first=False, worsened="skip_layers"),
     "FluxTransformer2DModel": Layout(_size_of_positions, _packed, lambda layer: "joint"),
+    "ChromaTransformer2DModel": Layout(_size_of_positions, _packed, lambda layer: "joint", mask="attention_mask"),
+    "AuraFlowTransformer2DModel": Layout(
+        _size_of_latents, _patches, lambda layer: "joint", before_text=8, repeats_text=True
+    ),
+    "PixArtTransformer2DModel": Layout(
+        _size_of_latents, _patches, _cross_kind, "cross", mask="encoder_attention_mask", repeats_text=True
+    ),
 }
 
 

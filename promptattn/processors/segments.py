@@ -44,19 +44,26 @@ class TextLayout:
         rows: the encoders in the order in which their rows follow each other; those of one group share rows.
         needed: the encoders without which `encode_prompt` fails, whether they have rows or only a pooled vector.
         pooled: where the pooled vector stands among the results, or None; the embeddings stand first.
+        mask: where it stands which rows of the embeddings may be attended to, or None. A pipeline makes that of what
+            its tokenizer gives, so such a pipeline is asked to encode the prompt itself.
     """
 
     rows: tuple[tuple[str, ...], ...]
     needed: tuple[str, ...] = ()
     pooled: int | None = None
+    mask: int | None = None
 
 
+_ONE = ("text_encoder",)
 _CLIPS = ("text_encoder", "text_encoder_2")
 
 # By the denoiser's class: pipelines of one model (image to image, inpainting, ControlNet ...) encode text alike.
 TEXT_LAYOUTS: dict[str, TextLayout] = {
     "SD3Transformer2DModel": TextLayout(rows=(_CLIPS, ("text_encoder_3",)), needed=_CLIPS, pooled=2),
     "FluxTransformer2DModel": TextLayout(rows=(("text_encoder_2",),), needed=_CLIPS, pooled=1),
+    "ChromaTransformer2DModel": TextLayout(rows=(_ONE,), needed=_ONE, mask=2),
+    "AuraFlowTransformer2DModel": TextLayout(rows=(_ONE,), needed=_ONE, mask=1),
+    "PixArtTransformer2DModel": TextLayout(rows=(_ONE,), needed=_ONE, mask=1),
 }
 
 

@@ -9,6 +9,7 @@ from promptattn.errors import ConfigError
 from promptattn.prompt.chunks import Chunk, Slot, fill_windows, frame_chunk, part_at_breaks
 from promptattn.prompt.diagnostics import Diagnostic, few_of_each
 from promptattn.prompt.findings import find_in_tokens
+from promptattn.prompt.lower_case import encode_lowered
 from promptattn.prompt.tokens import RawToken, TextToken, Token, Tokenizer, display, encode, window_of
 from promptattn.prompt.tree import Prompt
 from promptattn.prompt.weights import SpanWeights
@@ -74,19 +75,26 @@ class EncoderPlan:
 
 
 def plan_tokens(
-    prompt: Prompt, tokenizer: Tokenizer, *, name: str, can_chunk: bool = True, window: int | None = None
+    prompt: Prompt,
+    tokenizer: Tokenizer,
+    *,
+    name: str,
+    can_chunk: bool = True,
+    window: int | None = None,
+    lower_case: bool = False,
 ) -> EncoderPlan:
     """Tokenise the clean text of `prompt` once and place its weights, words and chunks.
 
     The ids of a chunk are those of the tokenizer's own call with `padding="max_length", truncation=True` on the
     unweighted text. Where the encoder cannot take several chunks (`can_chunk` False), the tokens beyond one window are
-    in `.lost`, their words in `.cut`, and a diagnostic names them. `window` overrides what the tokenizer says.
+    in `.lost`, their words in `.cut`, and a diagnostic names them. `window` overrides what the tokenizer says. With
+    `lower_case` the tokenizer is given the text in lower case and stripped, as some pipelines do.
 
     Raises `UnsupportedModelError` for a tokenizer without character offsets, window or padding token, `ConfigError`
     for a window that leaves no room for text.
     """
     window = window_of(tokenizer, name) if window is None else window
-    raw, frame = encode(tokenizer, prompt.text, name)
+    raw, frame = (encode_lowered if lower_case else encode)(tokenizer, prompt.text, name)
     capacity = window - len(frame.before) - len(frame.after)
     if capacity < 1:
         raise ConfigError(f"{name}: a window of {window} tokens leaves no room for text beside its start and end")

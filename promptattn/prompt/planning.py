@@ -8,6 +8,7 @@ from typing import Any
 from promptattn.errors import ConfigError, PromptSyntaxError, UnsupportedModelError
 from promptattn.prompt.diagnostics import Diagnostic
 from promptattn.prompt.encoder_plan import EncoderPlan, plan_tokens
+from promptattn.prompt.lower_case import reads_lower_case
 from promptattn.prompt.parsing import parse
 from promptattn.prompt.tokens import window_of
 from promptattn.prompt.tree import Prompt
@@ -92,7 +93,14 @@ def plan(
     parsed = [_parsed(text, syntax) for text in (prompt, "" if negative_prompt is None else negative_prompt)]
     positive, negative = (
         tuple(
-            plan_tokens(one, tokenizer, name=name, can_chunk=can_chunk, window=window)
+            plan_tokens(
+                one,
+                tokenizer,
+                name=name,
+                can_chunk=can_chunk,
+                window=window,
+                lower_case=reads_lower_case(pipe, one.text),
+            )
             for (name, tokenizer, _), window in zip(pairs, windows, strict=True)
         )
         for one in parsed

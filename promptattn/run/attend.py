@@ -80,7 +80,7 @@ def attend(
     that are blended.
 
     Args:
-        pipe: a diffusers pipeline of the Stable Diffusion 1, 2, XL or 3 kind, or of Flux.1.
+        pipe: a diffusers pipeline of a kind that `promptattn models` lists: Stable Diffusion 1, 2, XL or 3, Flux.1 ...
         prompt: a prompt in `syntax`, parsed or not, or a list of them for a batch.
         negative_prompt: likewise, weighted on its own rows; one for all prompts, or as many as there are prompts. It
             may be scheduled, but not joined by AND.
@@ -284,18 +284,32 @@ class AttentionRun:
         return not (self._without_negative and "true_cfg_scale" in takes)
 
     def _pipeline_inputs(self, positive: Encoded, negative: Encoded | None) -> dict[str, Any]:
-        inputs: dict[str, Any] = {"prompt_embeds": positive.embeds}
+        inputs: dict[str, torch.Tensor] = {"prompt_embeds": positive.embeds}
         if positive.pooled is not None:
             inputs["pooled_prompt_embeds"] = positive.pooled
+        if positive.mask is not None:
+            inputs["prompt_attention_mask"] = positive.mask
         if negative is not None:
             inputs["negative_prompt_embeds"] = negative.embeds
             if negative.pooled is not None:
                 inputs["negative_pooled_prompt_embeds"] = negative.pooled
+            if negative.mask is not None:
+                inputs["negative_prompt_attention_mask"] = negative.mask
+        return self._for_images(inputs) | self._without_text(inputs)
+
+    def _for_images(self, inputs: dict[str, torch.Tensor]) -> dict[str, Any]:
+        """The same for so many images of each prompt as the user wants."""
         if self._images_per_prompt is None:
             return inputs
         if self._layout.repeats_text:
             return {**inputs, "num_images_per_prompt": self._images_per_prompt}
         return {name: embeds.repeat_interleave(self._images_per_prompt, dim=0) for name, embeds in inputs.items()}
+
+    def _without_text(self, inputs: Mapping[str, Any]) -> dict[str, None]:
+        """No negative prompt where embeddings of it are given: some pipelines have one by default, and refuse both."""
+        parameter = inspect.signature(self._pipe.__call__).parameters.get("negative_prompt")
+        stands = parameter is not None and parameter.default is not None
+        return {"negative_prompt": None} if stands and "negative_prompt_embeds" in inputs else {}
 
     def _meta(self) -> Mapping[str, Any]:
         return {

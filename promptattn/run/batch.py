@@ -25,7 +25,7 @@ class Told:
     Attributes:
         wording: whose text it reads.
         blocks: whose rows it has.
-        text, pooled: what stands in the place of the text that the pipeline gave; None leaves that.
+        text, pooled, mask: what stands in the place of the text that the pipeline gave; None leaves that.
         weights: for the rows of the text, or None when there are none.
         watched: what of the rows of the prompts is watched.
     """
@@ -36,6 +36,7 @@ class Told:
     pooled: torch.Tensor | None
     weights: KeyWeights | None
     watched: tuple[Watched, ...] = ()
+    mask: torch.Tensor | None = None
 
 
 class Batch:
@@ -109,19 +110,21 @@ class Batch:
 
     def _of(self, wording: Wording, blocks: tuple[Block, ...], *, as_given: bool) -> Told:
         """as_given: whether the call comes with the text of the pipeline, so that the carrier's can stay."""
-        text = pooled = weights = None
+        text = pooled = mask = weights = None
         if wording is not self._carrier or not as_given:
             encoded = [(wording.encoded(block.kind), block.images_per_prompt) for block in blocks]
             text = _rows([(each.embeds, times) for each, times in encoded]).to(self.text)
             vectors = [(each.pooled, times) for each, times in encoded if each.pooled is not None]
             pooled = _rows(vectors).to(self.text.device) if vectors else None
+            masks = [(each.mask, times) for each, times in encoded if each.mask is not None]
+            mask = _rows(masks).to(self.text.device) if masks else None
         if any(block.kind in wording.weighted for block in blocks):
             odds = _rows([(wording.odds[block.kind], block.images_per_prompt) for block in blocks])
             index = (odds != 1).any(dim=0).nonzero().flatten()
             picked = odds[:, index]
             device = self.text.device
             weights = KeyWeights(index.to(device), picked.to(device), floor=_floor(picked), rule=self._rule)
-        return Told(wording, blocks, text, pooled, weights)
+        return Told(wording, blocks, text, pooled, weights, mask=mask)
 
     def _watched(self, timeline: Timeline, moment: Moment, part: int) -> Sequence[Watched]:
         if self.rows is None:

@@ -189,7 +189,7 @@ class DenoiserWatch:
         self._arm(call, batch, told)
         if told.text is None:
             return None
-        return self._layout.reworded(denoiser, args, kwargs, told.text, told.pooled)
+        return self._layout.reworded(denoiser, args, kwargs, told.text, told.pooled, told.mask)
 
     def _begin(self, call: DenoiserCall, timeline: Timeline) -> None:
         """Forget the image before. Rows of the negative prompt alone do not: another run's may have the same text."""
@@ -302,7 +302,7 @@ class DenoiserWatch:
         self._again = True
         try:
             self._arm(current.call, current.batch, told)
-            positional, named = self._layout.reworded(self._denoiser, args, kwargs, told.text, told.pooled)
+            positional, named = self._layout.reworded(self._denoiser, args, kwargs, told.text, told.pooled, told.mask)
             return prediction(self._denoiser(*positional, **named))
         finally:
             self._again = False

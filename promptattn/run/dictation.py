@@ -23,6 +23,7 @@ class Dictation:
         hidden: `[prompt, row]`, True on tokens that are not to be attended to; hidden whether or not there is a mask.
         skip: how many layers to leave out here; None where the pipeline sees to it, or none is.
         attention: set where keys are weighted or attention is recorded.
+        same_ids: whether the encoder must have been given these very ids anyway.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Dictation:
     hidden: torch.Tensor
     skip: int | None = None
     attention: TextEncoderAttention | None = None
+    same_ids: bool = False
     calls: int = 0
 
     def check_called(self) -> None:
@@ -50,6 +52,11 @@ class Dictation:
             )
         self.calls += 1
         ids = self.ids.to(given.device)
+        if self.same_ids and not torch.equal(given, ids):
+            raise UnsupportedModelError(
+                f"the pipeline reads other tokens for {self.name} than were planned for the prompt, so no weight could"
+                " be placed; its tokenizer or its encode_prompt is not one promptattn knows."
+            )
         kwargs = {**kwargs}
         if (mask := self._mask(kwargs.get("attention_mask") is not None)) is not None:
             kwargs["attention_mask"] = mask.to(given.device)

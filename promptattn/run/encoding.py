@@ -1,7 +1,8 @@
 """Text to embeddings through the pipeline's own `encode_prompt`, with token ids, weights and layers dictated.
 
 The pipeline is asked to encode an empty prompt, and a hook on each text encoder puts the planned ids in the place of
-the empty ones. So whatever the pipeline does after the encoder (which layer it takes, projections, pooling, LoRA
+the empty ones. (Where it also makes a mask of what its tokenizer gives, it is asked to encode the prompt itself, and the
+hook sees that it comes to the same ids.) So whatever the pipeline does after the encoder (which layer it takes, projections, pooling, LoRA
 scales, dtypes) is its own code, for long prompts in chunks as well, and no prompt is ever tokenised twice.
 
 Methods of the attention family weigh the encoders' keys meanwhile. Embedding methods take what came out, and what
@@ -12,7 +13,7 @@ comes out for the further texts that they need (the empty prompt, copies with wo
 import inspect
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -44,13 +45,15 @@ class Encoded:
     """Embeddings of a batch of prompts, in the denoiser's dtype.
 
     embeds: `[prompt, row, channel]`; pooled: `[prompt, channel]` or None; segments: which encoders' words stand in
-    which rows of `embeds`; maps: empty unless recorded.
+    which rows of `embeds`; maps: empty unless recorded; mask: which rows may be attended to, as the pipeline makes it and
+    takes it, or None for a pipeline that makes none.
     """
 
     embeds: torch.Tensor
     pooled: torch.Tensor | None
     segments: tuple[Segment, ...]
     maps: tuple[EncoderMaps, ...] = ()
+    mask: torch.Tensor | None = None
 
 
 def encode(
@@ -92,13 +95,14 @@ def encode(
         pooled=None if text.pooled is None else text.pooled.to(dtype),
         segments=segments,
         maps=maps,
+        mask=text.mask,
     )
 
 
 def zeros_like(encoded: Encoded) -> Encoded:
     """What pipelines with `force_zeros_for_empty_prompt` take for the negative prompt when there is none."""
     pooled = None if encoded.pooled is None else torch.zeros_like(encoded.pooled)
-    return Encoded(torch.zeros_like(encoded.embeds), pooled, encoded.segments)
+    return Encoded(torch.zeros_like(encoded.embeds), pooled, encoded.segments, mask=encoded.mask)
 
 
 Readings = Sequence[tuple[Reading, ...]]
@@ -116,14 +120,16 @@ class _Reader:
         self._weighting = weighting
         self._clip_skip = clip_skip
         self._layout: TextLayout = text_layout(pipe, plans)
-        self._options = _options(pipe, len(plans), clip_skip, max_sequence_length)
+        self._reads_prompt = self._layout.mask is not None
+        texts = [prompt[0].prompt.text if self._reads_prompt else "" for prompt in plans]
+        self._options = _options(pipe, texts, clip_skip, max_sequence_length)
 
     def read(self, readings: Readings, record: Sequence[bool]) -> tuple[list[Text], tuple[EncoderMaps, ...]]:
         """Every window of the readings, and the maps of the encoders that `record` says."""
         windows: list[Text] = []
         maps: list[EncoderMaps] = []
         for chunk in range(len(self._plans[0][0].chunks)):
-            text, found = self._window(readings, chunk, record)
+            text, found = self._window(readings, chunk, record, same_ids=self._reads_prompt)
             windows.append(text)
             maps += found
         return windows, tuple(maps)
@@ -149,13 +155,16 @@ class _Reader:
         rows = range(chunk * plan.window, (chunk + 1) * plan.window)
         return reading.ids[rows.start : rows.stop], [row in reading.hidden for row in rows]
 
-    def _window(self, readings: Readings, chunk: int, record: Sequence[bool]) -> tuple[Text, list[EncoderMaps]]:
+    def _window(
+        self, readings: Readings, chunk: int, record: Sequence[bool], *, same_ids: bool = False
+    ) -> tuple[Text, list[EncoderMaps]]:
+        """One window. `same_ids`: the pipeline is to come to the dictated ids by itself."""
         with ExitStack() as stack:
             dictations = [
                 stack.enter_context(
                     dictate(
                         self._pipe,
-                        self._dictation(readings, index, chunk),
+                        replace(self._dictation(readings, index, chunk), same_ids=same_ids),
                         clip_skip=self._clip_skip,
                         weights=self._key_weights(index, chunk),
                         record=keep,
@@ -166,11 +175,11 @@ class _Reader:
             result = _stock_encode(self._pipe, self._options)
             for dictation in dictations:
                 dictation.check_called()
-        pooled = None if self._layout.pooled is None else result[self._layout.pooled]
+        pooled, mask = (None if at is None else result[at] for at in (self._layout.pooled, self._layout.mask))
         maps = [
             EncoderMaps(d.name, chunk, d.attention.maps[-1]) for d in dictations if d.attention and d.attention.maps
         ]
-        return Text(result[0], pooled), maps
+        return Text(result[0], pooled, mask), maps
 
     def _dictation(self, readings: Readings, index: int, chunk: int) -> Dictation:
         plans = [prompt[index] for prompt in self._plans]
@@ -207,19 +216,22 @@ def _recordable(pipe: Any, name: str) -> bool:
     return False
 
 
-def _options(pipe: Any, prompts: int, clip_skip: int | None, max_sequence_length: int | None) -> dict[str, Any]:
+def _options(
+    pipe: Any, texts: list[str], clip_skip: int | None, max_sequence_length: int | None
+) -> dict[str, Any]:
     """The arguments of the pipeline's `encode_prompt`, of those that it has."""
     takes = inspect.signature(pipe.encode_prompt).parameters
     if clip_skip is not None and "clip_skip" not in takes:
         raise ConfigError(f"clip_skip={clip_skip}: {type(pipe).__name__} has no clip_skip; leave it out.")
     wanted: dict[str, Any] = {
-        "prompt": [""] * prompts,
+        "prompt": texts,
         "prompt_2": None,
         "prompt_3": None,
         "device": pipe._execution_device,
         "num_images_per_prompt": 1,
         "do_classifier_free_guidance": False,
         "clip_skip": None if skips_by_hook(pipe) else clip_skip,
+        "clean_caption": False,
     }
     if (length := sequence_length(pipe, max_sequence_length)) is not None:
         wanted["max_sequence_length"] = length

@@ -17,10 +17,12 @@ __all__ = ["Reweighing", "Text"]
 
 @dataclass(frozen=True)
 class Text:
-    """What the pipeline made of a batch: embeds `[prompt, row, channel]`, pooled `[prompt, channel]` or None."""
+    """What the pipeline made of a batch: embeds `[prompt, row, channel]`, pooled `[prompt, channel]` or None, mask: which
+    rows may be attended to, in the pipeline's own form, or None."""
 
     embeds: torch.Tensor
     pooled: torch.Tensor | None
+    mask: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class Reweighing:
         if self._pooled and text.pooled is not None:
             pooled = self._apply_pooled(text.pooled, [other.pooled for other in others if other.pooled is not None])
         self._check_fits(text.embeds, embeds)
-        return Text(embeds, pooled)
+        return Text(embeds, pooled, text.mask)
 
     def _check_fits(self, before: torch.Tensor, after: torch.Tensor) -> None:
         if before.isfinite().all() and not after.isfinite().all():

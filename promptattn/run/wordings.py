@@ -176,7 +176,10 @@ class Wordings:
             return encoded[0], found
         pooled = [each.pooled for each in encoded if each.pooled is not None]
         embeds = _sum([each.embeds for each in encoded], mixing)
-        return replace(encoded[0], embeds=embeds, pooled=_sum(pooled, mixing) if pooled else None), found
+        # A row of a mixture is one to look at where it is in any of the texts.
+        masks = [each.mask for each in encoded if each.mask is not None]
+        mask = torch.stack(masks).amax(0) if masks else None
+        return replace(encoded[0], embeds=embeds, pooled=_sum(pooled, mixing) if pooled else None, mask=mask), found
 
     def _encode(self, strand: Strand, kind: Kind, chunks: int) -> Encoded:
         positive = kind == "positive"

@@ -1,0 +1,278 @@
+"""Every family that promptattn serves: stock images to the bit, exact weights and maps, nothing left behind."""
+
+import json
+import logging
+
+import diffusers
+import pytest
+import torch
+import transformers
+from families.dense import Weighed, dense, seats
+from families.facts import TABLE
+from families.family import NEGATIVE, PROMPT
+from families.registry import FAMILIES
+from families.watching import text_encoders, watch
+
+import promptattn
+from promptattn.errors import UnsupportedModelError
+from promptattn.maps.capture import Capture
+from promptattn.processors.install import attention_layers
+from promptattn.processors.layouts import LAYOUTS
+
+FACTS = json.loads(TABLE.read_text())
+
+# For each family the tokenizers whose tokens the denoiser's text rows are, with the first row of each.
+SERVED = {
+    "stable-diffusion-1": {"tokenizer": 0},
+    "stable-diffusion-2": {"tokenizer": 0},
+    "sdxl": {"tokenizer": 0},
+    "sdxl-refiner": {"tokenizer_2": 0},
+    "lcm": {"tokenizer": 0},
+    "sd3": {"tokenizer": 0, "tokenizer_3": 77},
+    "sd3.5-dual": {"tokenizer": 0, "tokenizer_3": 77},
+    "flux": {"tokenizer_2": 0},
+    "flux-true-cfg": {"tokenizer_2": 0},
+    "chroma": {"tokenizer": 0},
+    "aura-flow": {"tokenizer": 0},
+    "pixart-alpha": {"tokenizer": 0},
+    "pixart-sigma": {"tokenizer": 0},
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quiet():
+    """Random models warn about sizes, dtypes and absent packages."""
+    levels = diffusers.utils.logging.get_verbosity(), transformers.logging.get_verbosity()
+    diffusers.utils.logging.set_verbosity(logging.ERROR)
+    transformers.logging.set_verbosity(logging.ERROR)
+    yield
+    diffusers.utils.logging.set_verbosity(levels[0])
+    transformers.logging.set_verbosity(levels[1])
+
+
+@pytest.fixture(scope="module")
+def pipes():
+    """Pipelines that no test leaves changed."""
+    return {}
+
+
+@pytest.fixture(params=SERVED)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def family(name):
+    return FAMILIES[name]
+
+
+@pytest.fixture
+def pipe(pipes, name):
+    if name not in pipes:
+        pipes[name] = FAMILIES[name].make()
+    return pipes[name]
+
+
+def attend(pipe, family, prompt=PROMPT, negative=NEGATIVE, **options):
+    length = family.call.get("max_sequence_length")
+    texts = (prompt, negative) if family.negative else (prompt,)
+    return promptattn.attend(pipe, *texts, max_sequence_length=length, **options)
+
+
+def stock(pipe, family, prompt=PROMPT, negative=NEGATIVE, **changed):
+    return pipe(**family.arguments(prompt, negative, **changed)).images
+
+
+def ours(pipe, family, run, **changed):
+    arguments = family.arguments(**changed)
+    return pipe(**run.inputs, **{key: value for key, value in arguments.items() if "prompt" not in key}).images
+
+
+def denoiser_of(pipe, name):
+    ((part, _),) = FACTS[name]["denoisers"].items()
+    return getattr(pipe, part)
+
+
+def rows_of(pipe, name, word, text=PROMPT):
+    """The rows of the text that hold letters of a word, by the stock tokenizers alone."""
+    start = text.index(word)
+    rows = []
+    for tokenizer, first in SERVED[name].items():
+        offsets = getattr(pipe, tokenizer)(text, return_offsets_mapping=True).offset_mapping
+        rows += [
+            first + row
+            for row, (begin, end) in enumerate(offsets)
+            if begin < start + len(word) and end > start and end > begin
+        ]
+    return rows
+
+
+def text_length(name):
+    ((_, found),) = FACTS[name]["denoisers"].items()
+    shape = found["arguments"]["encoder_hidden_states"]
+    return int(shape.split(",")[1])
+
+
+def test_neutral_runs_and_captures_are_the_stock_pipeline_to_the_bit(pipe, family):
+    expected = stock(pipe, family)
+    with attend(pipe, family, capture=False) as run:
+        assert torch.equal(ours(pipe, family, run), expected)
+    everything = Capture(relations=["image->text", "text->text"], patches=[(0.3, 0.7)])
+    with attend(pipe, family, capture=everything) as run:
+        assert torch.equal(ours(pipe, family, run), expected)
+
+
+def test_batches_of_several_images(pipe, family, name):
+    if name == "sdxl-refiner":
+        pytest.skip("its family has one picture to go on from")
+    prompts, negatives = [PROMPT, "dog"], [NEGATIVE, "ugly"]
+    expected = stock(pipe, family, prompts, negatives, num_images_per_prompt=2)
+    with attend(pipe, family, prompts, negatives, num_images_per_prompt=2) as run:
+        images = ours(pipe, family, run)
+    assert torch.equal(images, expected)
+    assert len(run.maps) == 4
+    with attend(pipe, family, prompts[1], negatives[1]) as alone:
+        ours(pipe, family, alone)
+    assert run.maps.image(2)["dog"].array.shape == alone.maps["dog"].array.shape
+
+
+def test_the_encoders_read_the_very_ids_of_the_stock_pipeline(pipe, family):
+    text = "A RED Cat, and  un ratón gris"
+    expected = watch(pipe, family.arguments(text))
+    with attend(pipe, family, text, capture=False) as run:
+        pass
+    for encoder, reading in expected.readings.items():
+        plan = run.plans[0][encoder]
+        assert reading.ids[0][0].tolist() == list(plan.chunks[0].ids)
+        assert [word.text for word in plan.words] == ["A", "RED", "Cat", ",", "and", "un", "ratón", "gris"]
+
+
+def test_every_layer_that_sees_text_records_and_each_word_is_the_dense_attention_to_it(pipe, family, name):
+    where = seats(pipe, FACTS[name])
+    with dense(pipe, where, text_length(name)) as calls:
+        stock(pipe, family)
+    own = [call for number, call in enumerate(calls) if number % where.calls == where.call]
+    with attend(pipe, family) as run:
+        ours(pipe, family, run)
+    assert {record.name for record in run.maps.records} == set(where.layers)
+    assert {layer for call in own for layer in call} == set(where.layers)
+    for word in ("cat", "red", "mouse"):
+        rows = [where.first + row for row in rows_of(pipe, name, word)]
+        assert rows
+        for layer in where.layers:
+            expected = torch.stack([call[layer][where.row][..., rows].sum(-1) for call in own]).mean(0)
+            found = torch.from_numpy(run.maps[word].at_layer(layer)).double().flatten()
+            if len(expected) > len(found):  # joint attention: of all rows those of the image
+                text = text_length(name) + where.first
+                expected = expected[: where.first] if where.first >= len(found) else expected[text:]
+            torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)
+
+
+def test_maps_are_of_the_prompt_and_not_of_the_negative_one(pipe, family, name):
+    if not family.negative:
+        pytest.skip("it reads no negative prompt")
+    with attend(pipe, family) as run:
+        first = ours(pipe, family, run)
+    before = run.maps["cat"].array
+    with attend(pipe, family, negative="dog, dog, dog", steps=[0]) as run:
+        second = ours(pipe, family, run, num_inference_steps=1)
+    assert not torch.equal(first, second)
+    with attend(pipe, family, capture=Capture(per_step=True)) as run:
+        ours(pipe, family, run, num_inference_steps=1)
+    own = run.maps["cat"].array
+    with attend(pipe, family, negative="dog, dog, dog") as run:
+        ours(pipe, family, run, num_inference_steps=1)
+    # From the same noise the first step sees the same, whatever the negative prompt.
+    assert (run.maps["cat"].array == own).all()
+    assert before.shape == own.shape
+
+
+@pytest.mark.parametrize("weight", [0.0, 3.0])
+def test_weights_are_odds_of_the_keys_of_their_own_prompt(name, family, weight):
+    pipe = family.make().to(torch.float64)
+    where = seats(pipe, FACTS[name])
+    odds = Weighed(
+        {row: weight for row in rows_of(pipe, name, "cat")},
+        {row: 2.0 for row in rows_of(pipe, name, "blurry", NEGATIVE)} if family.negative else {},
+    )
+    plain = stock(pipe, family)
+    with dense(pipe, where, text_length(name), odds):
+        expected = stock(pipe, family)
+    weighted = PROMPT.replace("cat", f"(cat:{weight})"), NEGATIVE.replace("blurry", "(blurry:2)")
+    with attend(pipe, family, *weighted, where="denoiser", strength="exact") as run:
+        found = ours(pipe, family, run)
+    effect = (expected - plain).abs().max()
+    assert effect > 1e-6
+    # The dense attention and the pipeline's own differ in some float32 constants of theirs (positions, times).
+    assert (found - expected).abs().max() < 1e-4 * effect
+    if weight == 0:
+        assert (run.maps["cat"].array == 0).all()
+
+
+def test_texts_that_change_from_step_to_step_come_with_their_masks(pipe, family, name):
+    """The second step of a scheduled prompt is given what a run of the second text is given."""
+    denoiser = denoiser_of(pipe, name)
+    given = {}
+
+    def second_step(prompt):
+        calls = []
+        handle = denoiser.register_forward_hook(lambda module, args, kwargs, out: calls.append(kwargs), with_kwargs=True)
+        try:
+            with attend(pipe, family, prompt, capture=False) as run:
+                ours(pipe, family, run)
+        finally:
+            handle.remove()
+        return calls[len(calls) // 2]
+
+    given = {prompt: second_step(prompt) for prompt in ("[cat:a red dog and a mouse:1]", "a red dog and a mouse", "cat")}
+    scheduled, alone, other = given.values()
+    texts = [key for key in ("encoder_hidden_states", "attention_mask", "encoder_attention_mask") if key in alone]
+    for key in texts:
+        if alone[key] is not None:
+            assert torch.equal(scheduled[key], alone[key]), key
+            assert not torch.equal(other[key], alone[key]), key
+
+
+def test_the_pipeline_is_left_as_it_was(pipe, family, name):
+    denoiser, encoders = denoiser_of(pipe, name), text_encoders(pipe)
+
+    def state():
+        hooks = [
+            len(hooks)
+            for model in (denoiser, *encoders.values())
+            for module in model.modules()
+            for hooks in (module._forward_hooks, module._forward_pre_hooks)
+        ]
+        kinds = [encoder.config._attn_implementation for encoder in encoders.values()]
+        return [id(layer.processor) for layer in attention_layers(denoiser).values()], hooks, kinds
+
+    before = state()
+    with pytest.raises(KeyboardInterrupt), attend(pipe, family, "a (red:0) cat", where="both"):
+        assert state() != before
+        raise KeyboardInterrupt
+    assert state() == before
+
+
+@pytest.mark.parametrize("weight", [0.0, 2.0])
+def test_weights_act_in_the_text_encoders(pipe, family, weight):
+    with attend(pipe, family, capture=False) as run:
+        plain = run.inputs["prompt_embeds"]
+    with attend(pipe, family, PROMPT.replace("cat", f"(cat:{weight})"), where="text", capture=False) as run:
+        weighted = run.inputs["prompt_embeds"]
+    assert weighted.shape == plain.shape
+    assert torch.isfinite(weighted).all()
+    assert (weighted - plain).abs().max() > 1e-3 * plain.abs().max()
+
+
+def test_every_layout_is_of_a_family_that_is_tested():
+    tested = {facts["class"] for name in SERVED for facts in FACTS[name]["denoisers"].values()}
+    assert tested == set(LAYOUTS)
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILIES if name not in SERVED])
+def test_other_families_are_refused_by_name(name):
+    if FAMILIES[name].missing:
+        pytest.skip(f"{FAMILIES[name].requires} is not installed")
+    pipe = FAMILIES[name].make()
+    with pytest.raises(UnsupportedModelError, match=type(pipe).__name__):
+        promptattn.attend(pipe, PROMPT).__enter__()
