@@ -6,10 +6,11 @@ from promptattn.cli.convert import convert
 from promptattn.cli.explain import explain
 from promptattn.cli.export import export
 from promptattn.cli.generate import generate
+from promptattn.cli.models import models
 from promptattn.cli.sweep import sweep
 from promptattn.cli.tokens import tokens
 
-__all__ = ["app", "convert", "explain", "export", "generate", "main", "sweep", "tokens"]
+__all__ = ["app", "convert", "explain", "export", "generate", "main", "models", "sweep", "tokens"]
 
 app = typer.Typer(
     help="Weigh the words of a text-to-image prompt inside the attention, and see where each of them went.",
@@ -23,6 +24,7 @@ app.command()(sweep)
 app.command()(explain)
 app.command()(tokens)
 app.command()(convert)
+app.command()(models)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from promptattn.core import KeyWeights
 from promptattn.errors import UnsupportedModelError
 from promptattn.places import Grid, Places
 from promptattn.processors.install import attention_layers
+from promptattn.processors.refused import why_refused
 
 __all__ = ["LAYOUTS", "DenoiserCall", "LayerKind", "Layout", "layout_of"]
 
@@ -25,6 +26,7 @@ class Layout:
     """How one denoiser class takes its text and its image.
 
     Attributes:
+        families: the models that have it, each with its text encoders, in words.
         size: from the arguments of a forward call, by name, to (height, width) of its latents in latent pixels.
         grids: from that size and the denoiser's config to every grid (height, width) that an attention layer may see,
             the finest first.
@@ -43,8 +45,10 @@ class Layout:
         worsened: name of the forward argument that is given where a pipeline asks for a worse prediction, to be guided
             away from it: the image is not made of what such a call attends to.
         repeats_text: whether the pipelines repeat text embeddings that they are given `num_images_per_prompt` times.
+        preset: the preset of a trained pipeline of the first of these families that ships with promptattn, or None.
     """
 
+    families: Mapping[str, str]
     size: Callable[[Mapping[str, Any]], Grid]
     grids: Callable[[Grid, Any], list[Grid]]
     kind: Callable[[torch.nn.Module], LayerKind]
@@ -59,6 +63,7 @@ class Layout:
     before_text: int = 0
     worsened: str | None = None
     repeats_text: bool = False
+    preset: str | None = None
 
     def read(self, denoiser: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "DenoiserCall":
         """The arguments of one forward call, wherever they stood."""
@@ -275,6 +280,10 @@ def _cross_kind(layer: torch.nn.Module) -> LayerKind:
     return "cross" if getattr(layer, "is_cross_attention", False) else "image"
 
 
+def _always_joint(layer: torch.nn.Module) -> LayerKind:
+    return "joint"
+
+
 def _sd3_kind(layer: torch.nn.Module) -> LayerKind:
     """The second attention of Stable Diffusion 3.5's dual blocks is among image rows alone."""
     return "image" if getattr(layer, "added_kv_proj_dim", None) is None else "joint"
@@ -282,6 +291,12 @@ def _sd3_kind(layer: torch.nn.Module) -> LayerKind:
 
 LAYOUTS: dict[str, Layout] = {
     "UNet2DConditionModel": Layout(
+        {
+            "Stable Diffusion 1, 2": "CLIP",
+            "Stable Diffusion XL": "CLIP, CLIP",
+            "Stable Diffusion XL refiner": "CLIP",
+            "LCM": "CLIP",
+        },
         _size_of_sample,
         _halvings,
         _cross_kind,
@@ -289,15 +304,32 @@ LAYOUTS: dict[str, Layout] = {
         pooled=("added_cond_kwargs", "text_embeds"),
         sample="sample",
         repeats_text=True,
+        preset="shapes",
     ),
-    "SD3Transformer2DModel": Layout(_size_of_latents, _patches, _sd3_kind, text_first=False, worsened="skip_layers"),
-    "FluxTransformer2DModel": Layout(_size_of_positions, _packed, lambda layer: "joint"),
-    "ChromaTransformer2DModel": Layout(_size_of_positions, _packed, lambda layer: "joint", mask="attention_mask"),
+    "SD3Transformer2DModel": Layout(
+        {"Stable Diffusion 3, 3.5": "CLIP, CLIP, T5"},
+        _size_of_latents,
+        _patches,
+        _sd3_kind,
+        text_first=False,
+        worsened="skip_layers",
+        preset="shapes-dit",
+    ),
+    "FluxTransformer2DModel": Layout({"Flux.1": "T5, CLIP (pooled)"}, _size_of_positions, _packed, _always_joint),
+    "ChromaTransformer2DModel": Layout(
+        {"Chroma": "T5"}, _size_of_positions, _packed, _always_joint, mask="attention_mask"
+    ),
     "AuraFlowTransformer2DModel": Layout(
-        _size_of_latents, _patches, lambda layer: "joint", before_text=8, repeats_text=True
+        {"AuraFlow": "UMT5"}, _size_of_latents, _patches, _always_joint, before_text=8, repeats_text=True
     ),
     "PixArtTransformer2DModel": Layout(
-        _size_of_latents, _patches, _cross_kind, "cross", mask="encoder_attention_mask", repeats_text=True
+        {"PixArt-alpha": "T5", "PixArt-sigma": "T5"},
+        _size_of_latents,
+        _patches,
+        _cross_kind,
+        "cross",
+        mask="encoder_attention_mask",
+        repeats_text=True,
     ),
 }
 
@@ -306,8 +338,11 @@ def layout_of(denoiser: torch.nn.Module) -> Layout:
     """The layout of a denoiser, by the name of its class or of a class it derives from.
 
     Raises:
-        UnsupportedModelError: for a class that the table does not know; the message lists those it knows.
+        UnsupportedModelError: for one that is refused, with the reason, and for a class that the table does not know;
+            the message lists those it knows.
     """
+    if reason := why_refused(denoiser):
+        raise UnsupportedModelError(f"{type(denoiser).__name__} cannot be attended: {reason}.")
     for cls in type(denoiser).__mro__:
         if layout := LAYOUTS.get(cls.__name__):
             return layout

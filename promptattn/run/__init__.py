@@ -3,6 +3,7 @@
 from promptattn.run.attend import AttentionRun, attend
 from promptattn.run.generate import Generation, generate
 from promptattn.run.load import load
+from promptattn.run.models import Model, models
 from promptattn.run.probe import Probe, probe
 
-__all__ = ["AttentionRun", "Generation", "Probe", "attend", "generate", "load", "probe"]
+__all__ = ["AttentionRun", "Generation", "Model", "Probe", "attend", "generate", "load", "models", "probe"]

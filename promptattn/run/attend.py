@@ -13,6 +13,7 @@ from promptattn.errors import CaptureError, ConfigError, PromptSyntaxError, Unsu
 from promptattn.maps import HeatMaps
 from promptattn.maps.capture import Capture
 from promptattn.processors.layouts import Layout, layout_of
+from promptattn.processors.refused import REFUSED_PIPELINES
 from promptattn.prompt import Prompt, Span, TokenPlan, parse
 from promptattn.prompt.parsing import SYNTAXES
 from promptattn.prompt.timeline import all_spans
@@ -29,12 +30,6 @@ from promptattn.weighting import Method, Strength, check_reach, chosen, overweig
 __all__ = ["AttentionRun", "attend", "served"]
 
 PromptLike = str | Prompt
-
-_REFUSED = {
-    "StableDiffusionPanoramaPipeline": "it denoises overlapping crops, so no map would show the whole image",
-    "StableDiffusion3PAGPipeline": "its perturbed rows go through joint attention in a batch of another size",
-    "StableDiffusion3PAGImg2ImgPipeline": "its perturbed rows go through joint attention in a batch of another size",
-}
 
 
 def attend(
@@ -369,8 +364,8 @@ def served(pipe: Any) -> tuple[torch.nn.Module, Layout]:
             f"{type(pipe).__name__} is not a text-to-image pipeline that promptattn can attend: it needs a denoiser"
             " (pipe.unet or pipe.transformer) and encode_prompt."
         )
-    if type(pipe).__name__ in _REFUSED:
-        raise UnsupportedModelError(f"{type(pipe).__name__} cannot be attended: {_REFUSED[type(pipe).__name__]}.")
+    if reason := REFUSED_PIPELINES.get(type(pipe).__name__):
+        raise UnsupportedModelError(f"{type(pipe).__name__} cannot be attended: {reason}.")
     if _is_compiled(denoiser):
         raise UnsupportedModelError(
             "the denoiser is compiled by torch.compile, and attend() changes from step to step what its layers do;"

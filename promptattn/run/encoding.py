@@ -1,9 +1,10 @@
 """Text to embeddings through the pipeline's own `encode_prompt`, with token ids, weights and layers dictated.
 
 The pipeline is asked to encode an empty prompt, and a hook on each text encoder puts the planned ids in the place of
-the empty ones. (Where it also makes a mask of what its tokenizer gives, it is asked to encode the prompt itself, and the
-hook sees that it comes to the same ids.) So whatever the pipeline does after the encoder (which layer it takes, projections, pooling, LoRA
-scales, dtypes) is its own code, for long prompts in chunks as well, and no prompt is ever tokenised twice.
+the empty ones. (Where it also makes a mask of what its tokenizer gives, it is asked to encode the prompt itself, and
+the hook sees that it comes to the same ids.) So whatever the pipeline does after the encoder (which layer it takes,
+projections, pooling, LoRA scales, dtypes) is its own code, for long prompts in chunks as well, and no prompt is ever
+tokenised twice.
 
 Methods of the attention family weigh the encoders' keys meanwhile. Embedding methods take what came out, and what
 comes out for the further texts that they need (the empty prompt, copies with words masked), and make one of them:
@@ -45,7 +46,7 @@ class Encoded:
     """Embeddings of a batch of prompts, in the denoiser's dtype.
 
     embeds: `[prompt, row, channel]`; pooled: `[prompt, channel]` or None; segments: which encoders' words stand in
-    which rows of `embeds`; maps: empty unless recorded; mask: which rows may be attended to, as the pipeline makes it and
+    which rows of `embeds`; maps: empty unless recorded; mask: which rows may be attended to, as the pipeline makes and
     takes it, or None for a pipeline that makes none.
     """
 
@@ -216,9 +217,7 @@ def _recordable(pipe: Any, name: str) -> bool:
     return False
 
 
-def _options(
-    pipe: Any, texts: list[str], clip_skip: int | None, max_sequence_length: int | None
-) -> dict[str, Any]:
+def _options(pipe: Any, texts: list[str], clip_skip: int | None, max_sequence_length: int | None) -> dict[str, Any]:
     """The arguments of the pipeline's `encode_prompt`, of those that it has."""
     takes = inspect.signature(pipe.encode_prompt).parameters
     if clip_skip is not None and "clip_skip" not in takes:

@@ -10,9 +10,9 @@ from promptattn.processors.install import attention_layers
 from promptattn.processors.layouts import LayerKind
 from promptattn.selection import match_layers
 
-__all__ = ["check_heads", "readers", "relations"]
+__all__ = ["RELATIONS_BY_KIND", "check_heads", "readers", "relations"]
 
-_BY_KIND: dict[LayerKind, tuple[Relation, ...]] = {
+RELATIONS_BY_KIND: dict[LayerKind, tuple[Relation, ...]] = {
     "cross": ("image->text",),
     "joint": RELATIONS,
     "image": ("image->image",),
@@ -41,9 +41,9 @@ def relations(
     """
     wanted = {*capture.relations, *(["image->image"] if capture.patches else [])}
     selected = match_layers(list(kinds), capture.layers, "Capture(layers=...)")
-    chosen = {name: tuple(each for each in _BY_KIND[kinds[name]] if each in wanted) for name in selected}
+    chosen = {name: tuple(each for each in RELATIONS_BY_KIND[kinds[name]] if each in wanted) for name in selected}
     there = {relation for some in chosen.values() for relation in some}
-    anywhere = {relation for kind in kinds.values() for relation in _BY_KIND[kind]}
+    anywhere = {relation for kind in kinds.values() for relation in RELATIONS_BY_KIND[kind]}
     if "text->image" in wanted - anywhere:
         raise ConfigError(
             f"Capture(relations=...): in {type(denoiser).__name__} text does not look at the image (it has no joint"

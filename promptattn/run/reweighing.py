@@ -17,7 +17,7 @@ __all__ = ["Reweighing", "Text"]
 
 @dataclass(frozen=True)
 class Text:
-    """What the pipeline made of a batch: embeds `[prompt, row, channel]`, pooled `[prompt, channel]` or None, mask: which
+    """What the pipeline made of a batch: embeds `[prompt, row, channel]`, pooled `[prompt, channel]` or None, and which
     rows may be attended to, in the pipeline's own form, or None."""
 
     embeds: torch.Tensor

@@ -1,4 +1,4 @@
-"""What the layers of a stock pipeline attend to, worked out densely in float64: the oracle for what runs weigh and record.
+"""What the layers of a stock pipeline attend to, worked out densely in float64: the oracle for weights and maps.
 
 Where the text stands is taken from `facts.json`, which was found by changing tokens, and never from the tables of
 promptattn.
@@ -25,6 +25,7 @@ class Seats:
         part: name of the denoiser in the pipeline.
         layers: names of the attention layers whose keys hold text.
         first: key row of the first row of the text.
+        image: row of the image's first place, in joint attention; None in cross-attention.
         calls: calls of the denoiser in a step.
         call, row: which of them, and which row of its batch, is the prompt's.
         negative: likewise of the negative prompt; None where there is none.
@@ -33,6 +34,7 @@ class Seats:
     part: str
     layers: tuple[str, ...]
     first: int
+    image: int | None
     calls: int
     call: int
     row: int
@@ -42,7 +44,9 @@ class Seats:
 def seats(pipe: Any, facts: dict[str, Any]) -> Seats:
     """The seats of a family with one denoiser whose text is one run of rows."""
     ((part, found),) = facts["denoisers"].items()
-    (places,) = (each for name, each in found["text_places"].items() if "pooled" not in name and "text_embeds" not in name)
+    (places,) = (
+        each for name, each in found["text_places"].items() if "pooled" not in name and "text_embeds" not in name
+    )
     groups = [group for group in places if group["places"]["runs"]]
     (first,) = {seat - token for group in groups for token, _, seat in group["places"]["runs"]}
     modules = [name for name, module in getattr(pipe, part).named_modules() if hasattr(module, "set_processor")]
@@ -50,7 +54,13 @@ def seats(pipe: Any, facts: dict[str, Any]) -> Seats:
     layers = tuple(name for name in modules if any(re.fullmatch(pattern, name) for pattern in patterns))
     roles = found["rows_of_first_step"]
     negative = next(((at, rows.index("negative")) for at, rows in enumerate(roles) if "negative" in rows), None)
-    return Seats(part, layers, first, len(roles), *conditional_row(roles), negative)
+    starts = {
+        group["places"].get("0,0", group["places"].get("first"))
+        for places in found["image_places"].values()
+        for group in places
+        if group["layer"] in {group["layer"] for group in groups}
+    }
+    return Seats(part, layers, first, starts.pop() if starts else None, len(roles), *conditional_row(roles), negative)
 
 
 @dataclass
@@ -74,7 +84,9 @@ class _Dense(TorchFunctionMode):
         if function is not F.scaled_dot_product_attention or layer not in self.seats.layers:
             return function(*args, **kwargs)
         names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale")
-        return self.attend(layer, **(dict(zip(names, args, strict=False)) | kwargs))
+        output = self.attend(layer, **(dict(zip(names, args, strict=False)) | kwargs))
+        # Random denoisers blow rounding up from layer to layer, so what is only looked at stays as it is.
+        return function(*args, **kwargs) if self.odds is None else output
 
     def attend(
         self,
@@ -119,29 +131,26 @@ class _Dense(TorchFunctionMode):
         return bias
 
     def image(self, scores: torch.Tensor) -> torch.Tensor:
-        """The query rows of the image: in joint attention all behind the text, or before it where that is last."""
-        queries, keys = scores.shape[-2:]
-        rows = torch.arange(queries)
-        if queries != keys:
-            return rows
-        return rows[self.text :] if self.seats.first < keys // 2 else rows[: self.seats.first]
+        """The query rows of the image."""
+        return image_rows(self.seats, scores.shape[-2])
 
-    text = 0
+
+def image_rows(seats: Seats, queries: int) -> torch.Tensor:
+    """The query rows of the image: all of them in cross-attention."""
+    rows = torch.arange(queries)
+    if seats.image is None:
+        return rows
+    return rows[seats.image : seats.first] if seats.image < seats.first else rows[seats.image :]
 
 
 @contextlib.contextmanager
-def dense(pipe: Any, where: Seats, text: int, odds: Weighed | None = None) -> Iterator[list[dict[str, torch.Tensor]]]:
-    """While open, the layers that read text attend densely in float64, with odds on keys of the text.
-
-    Collects for each call of the denoiser the attention of its layers by name, `[batch, query, key]`, mean over heads.
-
-    Args:
-        text: the number of rows of text.
+def dense(pipe: Any, where: Seats, odds: Weighed | None = None) -> Iterator[list[dict[str, torch.Tensor]]]:
+    """Collects for each call of the denoiser what its layers that read text attend to, by name: float64 `[batch, query,
+    key]`, mean over heads. With odds on keys of the text the layers also attend so, densely in float64.
     """
     running: list[str] = []
     denoiser = getattr(pipe, where.part)
     mode = _Dense(where, running, odds)
-    mode.text = where.first + text
 
     def begin(*_: Any) -> None:
         mode.denoised += 1

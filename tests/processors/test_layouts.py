@@ -1,10 +1,12 @@
 """The table of layouts against the models: what moves in the keys of the first layer when one row of text is moved."""
 
+import inspect
 from contextlib import contextmanager
 
 import pytest
 import tiny_pipelines as tiny
 import torch
+from families.registry import FAMILIES
 
 import promptattn
 from promptattn.errors import UnsupportedModelError
@@ -15,6 +17,9 @@ KINDS = {
     "UNet2DConditionModel": tiny.sd,
     "SD3Transformer2DModel": tiny.sd3,
     "FluxTransformer2DModel": tiny.flux,
+    "ChromaTransformer2DModel": FAMILIES["chroma"].make,
+    "AuraFlowTransformer2DModel": FAMILIES["aura-flow"].make,
+    "PixArtTransformer2DModel": FAMILIES["pixart-sigma"].make,
 }
 LENGTH = 24
 
@@ -43,13 +48,14 @@ def call_of(pipe, prompt="a red cat", negative="ugly", **options):
     caught = {}
 
     def catch(denoiser, args, kwargs):
-        names = ("sample", "timestep")[: len(args)]
-        caught.update(zip(names, args, strict=True), **kwargs)
+        caught.update(inspect.signature(denoiser.forward).bind_partial(*args, **kwargs).arguments)
         raise Stopped
 
     if hasattr(pipe, "transformer"):
         options["max_sequence_length"] = LENGTH
     handle = denoiser_of(pipe).register_forward_pre_hook(catch, with_kwargs=True)
+    if "use_resolution_binning" in inspect.signature(pipe.__call__).parameters:
+        options["use_resolution_binning"] = False
     options |= dict(height=32, width=24, generator=torch.Generator().manual_seed(0))
     try:
         with pytest.raises(Stopped):
@@ -119,7 +125,7 @@ def test_text_rows_are_those_that_move_with_the_text(pipe):
             assert moved(before, after) == {(image, places.text.start + row)}
 
 
-@pytest.mark.parametrize("name", ["SD3Transformer2DModel", "FluxTransformer2DModel"])
+@pytest.mark.parametrize("name", [each for each in KINDS if "UNet" not in each and "PixArt" not in each])
 def test_image_rows_are_those_that_move_with_the_latents(pipe, name):
     denoiser = denoiser_of(pipe)
     layout, call = layout_of(denoiser), call_of(pipe)

@@ -1,0 +1,72 @@
+"""What promptattn serves, and what it refuses and why, read off the tables that serve and refuse."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from promptattn.maps.capture import Relation
+from promptattn.processors.layouts import LAYOUTS, LayerKind
+from promptattn.processors.refused import ADDED_KEYS, REFUSED, REFUSED_PIPELINES
+from promptattn.run.relations import RELATIONS_BY_KIND
+
+__all__ = ["Model", "models"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """One family of models.
+
+    Attributes:
+        family: what it is called, or a pipeline that is refused although its family is served.
+        denoiser: the class of its denoiser; "" for a pipeline.
+        weighting: where in the denoiser weights act; "" where it is refused.
+        capture: the relations that can be recorded.
+        text_encoder: the text encoders, in words; words are weighted in all of them.
+        tested: on what.
+        refused: the reason, a clause; None where it is served.
+    """
+
+    family: str
+    denoiser: str
+    weighting: str = ""
+    capture: tuple[Relation, ...] = ()
+    text_encoder: str = ""
+    tested: str = ""
+    refused: str | None = None
+
+
+def models() -> tuple[Model, ...]:
+    """Every family that promptattn serves, and behind them all that it knows and refuses.
+
+    A model that is in neither list is refused as well, by the name of its denoiser.
+    """
+    return (*_served(), *_refused())
+
+
+_WEIGHTING: dict[LayerKind, str] = {
+    "cross": "cross-attention",
+    "joint": "text keys of joint attention",
+}
+
+
+def _served() -> Iterator[Model]:
+    for denoiser, layout in LAYOUTS.items():
+        kinds: tuple[LayerKind, ...] = (layout.attention, "image") if layout.attention == "cross" else ("joint",)
+        for number, (family, encoders) in enumerate(layout.families.items()):
+            trained = f", trained {layout.preset}" if layout.preset and number == 0 else ""
+            yield Model(
+                family=family,
+                denoiser=denoiser,
+                weighting=_WEIGHTING[layout.attention],
+                capture=tuple(dict.fromkeys(each for kind in kinds for each in RELATIONS_BY_KIND[kind])),
+                text_encoder=encoders,
+                tested=f"tiny random pipeline{trained}",
+            )
+
+
+def _refused() -> Iterator[Model]:
+    known = {**REFUSED, "UNet2DConditionModel": ADDED_KEYS}
+    for denoiser, refusal in known.items():
+        for family in refusal.families:
+            yield Model(family=family, denoiser=denoiser, refused=refusal.reason)
+    for pipeline, reason in REFUSED_PIPELINES.items():
+        yield Model(family=pipeline, denoiser="", refused=reason)
