@@ -19,6 +19,7 @@ from promptattn.run.attend import attend
 from promptattn.run.denoiser import Rows
 from promptattn.run.load import load, recommended
 from promptattn.run.schedulers import scheduler_settings
+from promptattn.run.sizes import as_asked
 from promptattn.run.steps import step_of_call
 from promptattn.run.written import prompts_written
 from promptattn.selection import Steps
@@ -178,6 +179,7 @@ def generate(
         images = pipe(
             **run.inputs,
             **options,
+            **as_asked(pipe),
             generator=[torch.Generator("cpu").manual_seed(each) for each in seeds],
         ).images
     settings = {

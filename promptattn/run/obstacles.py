@@ -1,5 +1,6 @@
 """What stands in the way of scheduled and composed prompts in one pipeline: refused, or said, before anything runs."""
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ def check_obstacles(
     Args:
         guided: whether there is a negative prompt for the pipeline to be guided by.
 
+    Says so where the pipeline's own call would read another text than is read here.
+
     Raises:
         UnsupportedModelError: for AND in a denoiser that keeps what it computed from call to call.
         ConfigError: for parts whose weights have no mean, where AND can only average.
@@ -32,11 +35,32 @@ def check_obstacles(
         )
     if script.is_composed and not guided:
         _check_mean(type(pipe).__name__, prompts)
+    _tell_of_cleaning(pipe, [text.text for each in script.plans for text in (each.prompt, each.negative_prompt)])
     if getattr(pipe, "controlnet", None) is not None and (script.is_scheduled or script.is_composed):
         tell(
             "the ControlNet reads one text of the prompt throughout; only the denoiser gets those of other steps and"
             " parts."
         )
+
+
+def _tell_of_cleaning(pipe: Any, texts: Sequence[str]) -> None:
+    """PixArt's pipelines rewrite captions (`clean_caption`) where the packages for it are installed."""
+    parameter = inspect.signature(pipe.__call__).parameters.get("clean_caption")
+    if parameter is None or parameter.default is not True or not _can_clean():
+        return
+    for text in dict.fromkeys(texts):
+        (plain,), (cleaned,) = (pipe._text_preprocessing([text], clean_caption=clean) for clean in (False, True))
+        if cleaned != plain:
+            tell(
+                f"{type(pipe).__name__} would clean {text!r:.60} to {cleaned!r:.60} by itself; here it is read as it"
+                " stands. Write the cleaned text to have the very same image."
+            )
+
+
+def _can_clean() -> bool:
+    from diffusers.utils import is_bs4_available, is_ftfy_available
+
+    return bool(is_bs4_available() and is_ftfy_available())
 
 
 def _check_mean(name: str, prompts: Sequence[Prompt]) -> None:

@@ -17,6 +17,7 @@ from promptattn.processors.segments import row_encoders
 from promptattn.prompt import Prompt, Span, Word, find, parse, plan
 from promptattn.run.aside import aside, is_aside
 from promptattn.run.attend import AttentionRun, attend, served
+from promptattn.run.sizes import as_asked
 from promptattn.telling import tell
 from promptattn.weighting import EmbeddingWeighting, Method, chosen
 
@@ -319,7 +320,7 @@ def _small(pipe: Any) -> dict[str, Any]:
     if isinstance(sample, int) and "image" not in takes:
         side = min(sample, _LARGEST) * int(getattr(pipe, "vae_scale_factor", 8))
         wanted |= {"height": side, "width": side}
-    return {name: value for name, value in wanted.items() if name in takes}
+    return {name: value for name, value in wanted.items() if name in takes} | as_asked(pipe)
 
 
 def _needs_only_text(pipe: Any) -> bool:

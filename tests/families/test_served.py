@@ -1,5 +1,6 @@
 """Every family that promptattn serves: stock images to the bit, exact weights and maps, nothing left behind."""
 
+import inspect
 import json
 import logging
 
@@ -14,7 +15,7 @@ from families.registry import FAMILIES
 from families.watching import text_encoders, watch
 
 import promptattn
-from promptattn.errors import UnsupportedModelError
+from promptattn.errors import PromptAttnWarning, UnsupportedModelError
 from promptattn.maps.capture import Capture
 from promptattn.processors.install import attention_layers
 from promptattn.processors.layouts import LAYOUTS
@@ -262,6 +263,93 @@ def test_weights_act_in_the_text_encoders(pipe, family, weight):
     assert (weighted - plain).abs().max() > 1e-3 * plain.abs().max()
 
 
+MASKED = ("chroma", "pixart-alpha", "pixart-sigma")
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_parts_joined_by_and_come_with_their_masks(pipe, family, name):
+    denoiser = denoiser_of(pipe, name)
+
+    def calls_of(prompt):
+        calls = []
+        handle = denoiser.register_forward_hook(
+            lambda module, args, kwargs, out: calls.append(kwargs), with_kwargs=True
+        )
+        try:
+            with attend(pipe, family, prompt) as run:
+                ours(pipe, family, run)
+        finally:
+            handle.remove()
+        return calls
+
+    mask = "attention_mask" if name == "chroma" else "encoder_attention_mask"
+    (alone, *_), joined = calls_of("a red dog and a mouse"), calls_of("cat AND a red dog and a mouse")
+    same = [call for call in joined if torch.equal(call["encoder_hidden_states"], alone["encoder_hidden_states"])]
+    assert same
+    for call in same:
+        assert torch.equal(call[mask], alone[mask])
+    assert not torch.equal(joined[0][mask], alone[mask])
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_a_blend_is_masked_where_none_of_its_texts_has_a_token(pipe, family):
+    texts = "cat", "a red dog and a mouse"
+    masks = []
+    for prompt in (*texts, f"({', '.join(map(repr, texts))}).blend(1, 1)".replace("'", '"')):
+        with attend(pipe, family, prompt, syntax="compel", capture=False) as run:
+            masks.append(run.inputs["prompt_attention_mask"])
+    short, long, blend = masks
+    assert short.sum() < long.sum()
+    assert torch.equal(blend, long)
+
+
+@pytest.mark.parametrize("name", ["pixart-sigma"])
+def test_a_caption_that_the_pipeline_would_clean_is_told(name, family, monkeypatch):
+    pipe = family.make()
+    monkeypatch.setattr("promptattn.run.obstacles._can_clean", lambda: True)
+    monkeypatch.setattr(
+        pipe,
+        "_text_preprocessing",
+        lambda texts, clean_caption=False: [
+            text.lower().strip().replace("http://cats", "") if clean_caption else text.lower().strip() for text in texts
+        ],
+    )
+    with pytest.warns(PromptAttnWarning, match="would clean 'A cat http://cats' to 'a cat '"):
+        attend(pipe, family, "A cat http://cats")
+
+
+@pytest.mark.parametrize("name", ["pixart-sigma"])
+def test_a_pipeline_that_rewrites_prompts_is_refused(name, family, monkeypatch):
+    pipe = family.make()
+    monkeypatch.setattr(pipe, "_text_preprocessing", lambda texts, clean_caption=False: [t[::-1] for t in texts])
+    with pytest.raises(UnsupportedModelError, match="rewrites 'a cat'"), attend(pipe, family, "a cat"):
+        pass
+
+
+@pytest.mark.parametrize("name", ["pixart-sigma"])
+def test_an_encoder_that_reads_other_tokens_than_planned_is_refused(name, family, monkeypatch):
+    pipe = family.make()
+    own = pipe.encode_prompt
+
+    def encode_prompt(prompt, *args, **kwargs):
+        return own([f"{each} dog" for each in prompt], *args, **kwargs)
+
+    encode_prompt.__signature__ = inspect.signature(own)
+    monkeypatch.setattr(pipe, "encode_prompt", encode_prompt)
+    with pytest.raises(UnsupportedModelError, match="reads other tokens for text_encoder"), attend(pipe, family):
+        pass
+
+
+@pytest.mark.parametrize("name", ["pixart-alpha", "aura-flow", "chroma"])
+def test_generate_makes_the_size_asked_for_and_probe_runs(pipe, family):
+    made = promptattn.generate(
+        pipe, "a (red:1.5) cat", "ugly", num_inference_steps=2, height=32, width=48, max_sequence_length=40
+    )
+    assert made.images[0].size == (48, 32)
+    assert made.maps["cat"].array.shape == (32, 48)
+    assert not promptattn.probe(pipe, max_sequence_length=40).inert
+
+
 def test_every_layout_is_of_a_family_that_is_tested():
     tested = {facts["class"] for name in SERVED for facts in FACTS[name]["denoisers"].values()}
     assert tested == set(LAYOUTS)
@@ -272,6 +360,13 @@ def test_other_families_are_refused_by_name(name):
     if FAMILIES[name].missing:
         pytest.skip(f"{FAMILIES[name].requires} is not installed")
     pipe = FAMILIES[name].make()
-    names = [type(pipe).__name__, *(facts["class"] for facts in FACTS[name]["denoisers"].values())]
+    classes = {facts["class"] for facts in FACTS[name]["denoisers"].values()}
+    names = [type(pipe).__name__, *classes]
     with pytest.raises(UnsupportedModelError, match="|".join(names)), promptattn.attend(pipe, PROMPT):
         pass
+    families = {model.denoiser for model in promptattn.models() if model.refused}
+    assert classes & families or name in WITHOUT_ENCODE_PROMPT
+
+
+# Refused before anything is known of their denoiser: nothing there encodes a prompt.
+WITHOUT_ENCODE_PROMPT = ("latent-diffusion",)
