@@ -162,6 +162,38 @@ def test_every_layer_that_sees_text_records_and_each_word_is_the_dense_attention
             torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)
 
 
+JOINT = [
+    name for name in SERVED if LAYOUTS[next(iter(FACTS[name]["denoisers"].values()))["class"]].attention == "joint"
+]
+
+
+@pytest.mark.parametrize("name", JOINT)
+def test_the_other_relations_of_joint_attention_are_the_dense_ones(pipe, family, name):
+    where = seats(pipe, FACTS[name])
+    with dense(pipe, where) as calls:
+        stock(pipe, family)
+    own = [call for number, call in enumerate(calls) if number % where.calls == where.call]
+    patch = (0.3, 0.7)
+    everything = Capture(relations=["image->text", "text->image", "text->text"], patches=[patch])
+    with attend(pipe, family, capture=everything) as run:
+        ours(pipe, family, run)
+    maps = run.maps.image(0)
+    looking = maps.looking()
+    patches = {each.name: each for each in maps.patches if each.patch == patch}
+    assert set(patches) >= set(where.layers)
+    rows = [where.first + row for row in rows_of(pipe, name, "cat")]
+    for layer in where.layers:
+        mass = torch.stack([call[layer][where.row] for call in own]).mean(0)
+        image = image_rows(where, len(mass))
+        height, width = patches[layer].mass.shape[-2:]
+        at = image[int(patch[0] * height) * width + int(patch[1] * width)]
+        for found, expected in (
+            (patches[layer].mass[0], mass[image, at]),
+            (looking["cat"].at_layer(layer), mass[rows][:, image].mean(0)),
+        ):
+            torch.testing.assert_close(torch.as_tensor(found).double().flatten(), expected, rtol=0, atol=2e-5)
+
+
 def test_maps_are_of_the_prompt_and_not_of_the_negative_one(pipe, family, name):
     if not family.negative:
         pytest.skip("it reads no negative prompt")

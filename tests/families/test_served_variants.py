@@ -1,4 +1,4 @@
-"""Image to image and inpainting with the models that are served: the stock pipelines to the bit, and maps of all words."""
+"""Image to image and inpainting with the models that are served: the stock pipelines to the bit, maps of all words."""
 
 import logging
 
