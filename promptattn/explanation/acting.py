@@ -7,6 +7,7 @@ from typing import Literal
 from promptattn.explanation.model import ModelFacts
 from promptattn.explanation.readings import PromptReading, Text
 from promptattn.processors.layouts import LAYOUTS
+from promptattn.processors.refused import REFUSED
 from promptattn.prompt import Prompt
 from promptattn.weighting import EmbeddingWeighting, Method, Weighting, overweight
 
@@ -50,8 +51,11 @@ def notes(
 
 def _served(model: ModelFacts) -> Iterator[Note]:
     if model.attention == "unknown":
-        known = ", ".join(sorted(LAYOUTS))
-        message = f"promptattn does not serve {model.denoiser} yet, so nothing acts on this model; it serves {known}"
+        if refusal := REFUSED.get(model.denoiser):
+            message = f"promptattn does not serve {model.denoiser}, so nothing acts on this model: {refusal.reason}"
+        else:
+            known = ", ".join(sorted(LAYOUTS))
+            message = f"promptattn does not serve {model.denoiser} yet, so nothing acts here; it serves {known}"
         yield Note("unserved", "warning", message)
 
 

@@ -319,6 +319,7 @@ LAYOUTS: dict[str, Layout] = {
     "ChromaTransformer2DModel": Layout(
         {"Chroma": "T5"}, _size_of_positions, _packed, _always_joint, mask="attention_mask"
     ),
+    # Its register tokens are eight, by the class and not by the config.
     "AuraFlowTransformer2DModel": Layout(
         {"AuraFlow": "UMT5"}, _size_of_latents, _patches, _always_joint, before_text=8, repeats_text=True
     ),
