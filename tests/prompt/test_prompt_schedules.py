@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from promptattn.prompt import Alternate, And, Break, Part, Prompt, Schedule, Span, find_in_timeline, parse
@@ -173,6 +173,7 @@ PROMPTS = st.lists(st.recursive(LEAF, deeper, max_leaves=8), max_size=5).map(lam
 @given(PROMPTS, st.integers(1, 7))
 def test_the_prompt_of_a_step_is_the_chosen_text_read(tree, steps):
     prompt = parse(tree.written())
+    assume("many-weights" not in codes(prompt))  # beyond the bound on copies, which is said
     moments = dict(prompt.timeline(steps))
     current = None
     for step in range(steps):
