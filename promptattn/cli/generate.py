@@ -26,7 +26,7 @@ from promptattn.cli.options import (
     Width,
 )
 from promptattn.cli.running import made_again, run
-from promptattn.cli.settings import settings
+from promptattn.cli.settings import settings, with_maps
 from promptattn.console import told
 
 __all__ = ["generate"]
@@ -98,12 +98,12 @@ def generate(
         metadata=metadata,
     )
     with told(verbose):
-        from promptattn.config import CaptureConfig, load_config
+        from promptattn.config import load_config
 
         if source is None:
             wanted = load_config(config, sets or (), options)
         else:
             wanted = made_again(source, config, sets or (), options)
-        if maps and wanted.capture is None:
-            wanted = wanted.model_copy(update={"capture": CaptureConfig()})
+        if maps:
+            wanted = with_maps(wanted)
         run(wanted)

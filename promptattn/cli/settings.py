@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from promptattn.config import RunConfig
     from promptattn.config.reading import Option
 
-__all__ = ["settings"]
+__all__ = ["settings", "with_maps"]
 
 _PATHS = {
     "prompt": ("the prompt", "prompt"),
@@ -35,3 +36,10 @@ _PATHS = {
 def settings(**given: Any) -> "list[Option]":
     """Options as :func:`promptattn.config.load_config` takes them; what is None was not given."""
     return [(*_PATHS[name], value) for name, value in given.items()]
+
+
+def with_maps(config: "RunConfig") -> "RunConfig":
+    """The config with maps of every word, where it records none; a capture that it has stays."""
+    from promptattn.config import CaptureConfig
+
+    return config if config.capture else config.model_copy(update={"capture": CaptureConfig()})

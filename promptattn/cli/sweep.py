@@ -26,7 +26,7 @@ from promptattn.cli.options import (
     Where,
     Width,
 )
-from promptattn.cli.settings import settings
+from promptattn.cli.settings import settings, with_maps
 from promptattn.console import out, progress, told
 
 __all__ = ["sweep"]
@@ -107,11 +107,11 @@ def sweep(
         metadata=metadata,
     )
     with told(verbose):
-        from promptattn.config import CaptureConfig, load_config
+        from promptattn.config import load_config
 
         wanted = load_config(config, sets or (), options)
-        if maps and wanted.capture is None:
-            wanted = wanted.model_copy(update={"capture": CaptureConfig()})
+        if maps:
+            wanted = with_maps(wanted)
         from promptattn.sweeps.from_config import sweep_config
 
         with progress() as bar:
