@@ -129,6 +129,17 @@ def recorded(transformer, odds=None, rows="image"):
             handle.remove()
 
 
+def given_back(attn, output, hidden_states, encoder_hidden_states, text, image):
+    """What a stock processor returns for `output` `[batch, head, row, channel]`: image and text as they came."""
+    output = output.transpose(1, 2).flatten(2).to(hidden_states.dtype)
+    if encoder_hidden_states is None:
+        return output
+    image_output, text_output = attn.to_out[0](output[:, image]), output[:, text]
+    if not attn.context_pre_only:
+        text_output = attn.to_add_out(text_output)
+    return image_output, text_output
+
+
 class _Weighted:
     """Joint attention with odds on text keys, written out plainly; `odds()`: of the call, `[batch, text row]`."""
 
@@ -146,13 +157,7 @@ class _Weighted:
         likelihood = likelihood * on_text(odds.abs(), likelihood, *places)
         mass = likelihood / likelihood.sum(-1, keepdim=True)
         output = (mass * on_text(odds.sign(), mass, *places)) @ value
-        output = output.transpose(1, 2).flatten(2).to(hidden_states.dtype)
-        if encoder_hidden_states is None:
-            return output
-        image_output, text_output = attn.to_out[0](output[:, image]), output[:, text]
-        if not attn.context_pre_only:
-            text_output = attn.to_add_out(text_output)
-        return image_output, text_output
+        return given_back(attn, output, hidden_states, encoder_hidden_states, text, image)
 
 
 class WeightedJointProcessor(_Weighted, JointAttnProcessor2_0):

@@ -2,7 +2,7 @@
 
 from diffusers.models.attention_processor import AttnProcessor2_0, JointAttnProcessor2_0
 from diffusers.models.transformers.transformer_flux import FluxAttnProcessor
-from joint_reference import likelihood_of, on_text, projections
+from joint_reference import given_back, likelihood_of, on_text, projections
 
 
 class RuleProcessor(AttnProcessor2_0):
@@ -49,13 +49,7 @@ class _PromptToPrompt:
         likelihood = likelihood_of(query, key)
         mass = likelihood / likelihood.sum(-1, keepdim=True)
         output = (mass * on_text(self.weights(), mass, text, image, self.rows)) @ value
-        output = output.transpose(1, 2).flatten(2).to(hidden_states.dtype)
-        if encoder_hidden_states is None:
-            return output
-        image_output, text_output = attn.to_out[0](output[:, image]), output[:, text]
-        if not attn.context_pre_only:
-            text_output = attn.to_add_out(text_output)
-        return image_output, text_output
+        return given_back(attn, output, hidden_states, encoder_hidden_states, text, image)
 
 
 class RuleJointProcessor(_PromptToPrompt, JointAttnProcessor2_0):
