@@ -36,7 +36,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from promptattn.prompt.assembly import exact_weight
-from promptattn.prompt.compel_reader import BLANK, NUMBER, Reader, Run
+from promptattn.prompt.compel_reader import BLANK, NUMBER, Reader, Run, skip_blanks
 from promptattn.prompt.diagnostics import Diagnostic, in_order
 from promptattn.prompt.foreign import find_foreign
 from promptattn.prompt.limits import find_absurd
@@ -50,7 +50,6 @@ __all__ = ["CLOSING", "ESCAPE", "parse_compel"]
 CLOSING = ",.;:!?"  # right behind a word, these need no blank before them
 ESCAPE = re.compile(r'\\(?=[()",.+\-=])')
 _COMMA = re.compile(r",(?=\S)")
-_SPACE = re.compile(rf"[{BLANK}]*")
 _OPERATOR = re.compile(rf"[{BLANK}]*\.(?P<name>and|add|blend)[{BLANK}]*\((?P<options>[^()]*)\)[{BLANK}]*")
 _LOOKS_LIKE_OPERATOR = re.compile(r"\)\s*\.(?:and|add|blend)\s*\(")
 _A1111_WEIGHT = re.compile(r"(?<!\\):\s*[+-]?[.\d]+\s*\)")
@@ -109,19 +108,19 @@ class _Combination:
 
 def _combination(text: str, found: list[Diagnostic]) -> _Combination | None:
     """What `("a", "b").and()` or `.blend()` combines, where that is all there is."""
-    place = _skip(text, 0)
+    place = skip_blanks(text, 0, len(text))
     if text[place : place + 1] != "(" or not _LOOKS_LIKE_OPERATOR.search(text):
         return None
     about: list[Diagnostic] = []
     reader = Reader(text, about)
     parts: list[list[Run]] = []
     while text[place : place + 1] in ("(", ",") and (place == 0 or not parts or text[place] == ","):
-        place = _skip(text, place + 1)
+        place = skip_blanks(text, place + 1, len(text))
         target = reader.target(place, len(text)) if place < len(text) else None
         if target is None:
             return None
         parts.append(target[0])
-        place = _skip(text, target[1])
+        place = skip_blanks(text, target[1], len(text))
     operator = _OPERATOR.fullmatch(text, place + 1) if text[place : place + 1] == ")" else None
     weights = _weights(operator["options"], len(parts)) if operator else None
     if operator is None or weights is None:
@@ -132,11 +131,6 @@ def _combination(text: str, found: list[Diagnostic]) -> _Combination | None:
         return None
     found += about
     return _Combination(parts, weights, blend, normalise)
-
-
-def _skip(text: str, place: int) -> int:
-    spaces = _SPACE.match(text, place)
-    return spaces.end() if spaces else place
 
 
 def _weights(options: str, count: int) -> list[Decimal] | None:

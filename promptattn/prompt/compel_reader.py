@@ -7,13 +7,12 @@ character at hand, tries no bracket twice in vain, and keeps its own stack, so i
 import re
 from dataclasses import dataclass, field
 from decimal import Decimal
-from math import isfinite
 
 from promptattn.errors import PromptSyntaxError
 from promptattn.prompt.diagnostics import Diagnostic
-from promptattn.prompt.syntax import DECIMAL, Bracket, Close, Open, Text
+from promptattn.prompt.syntax import DECIMAL, Bracket, Close, Open, Text, factor
 
-__all__ = ["BLANK", "NUMBER", "Reader", "Run"]
+__all__ = ["BLANK", "NUMBER", "Reader", "Run", "skip_blanks"]
 
 BLANK = " \t\n\r\x0b\x0c"  # what parts words; other kinds of space are characters of a word
 _SYMBOLS = r"()\",.+\-="
@@ -63,9 +62,9 @@ class Reader:
 
     def prompt(self, start: int, limit: int) -> list[Run]:
         """The runs of a whole prompt: whatever is no syntax is text."""
-        place = self._skip(start, limit)
+        place = skip_blanks(self.text, start, limit)
         while place < limit:
-            place = self._skip(self._item(place, limit), limit)
+            place = skip_blanks(self.text, self._item(place, limit), limit)
         return self._runs()
 
     def target(self, start: int, limit: int) -> tuple[list[Run], int] | None:
@@ -112,7 +111,7 @@ class Reader:
         place = start
         while True:
             end = frames[-1].limit if frames else limit
-            place = self._skip(place, end) if frames else place
+            place = skip_blanks(self.text, place, end) if frames else place
             if frames and self._closes(frames[-1], place):
                 frame = frames.pop()
                 place += 1
@@ -183,12 +182,12 @@ class Reader:
                     "weighting; write the prompt of the image that you want"
                 )
             return place
-        factor = _factor(attend["by"] if attend else written[0])
-        if factor is None:
+        weight = _weight(attend["by"] if attend else written[0])
+        if weight is None:
             message = "this number is too large for a weight; it is read as text"
             self.diagnostics.append(Diagnostic("bad-number", message, *written.span()))
             return place
-        bracket.factor = factor
+        bracket.factor = weight
         return written.end()
 
     def _lora(self, place: int, limit: int) -> int:
@@ -198,10 +197,6 @@ class Reader:
         message = f"{lora[0][:60]} is taken out of the text; load the network with the pipeline's own load_lora_weights"
         self.diagnostics.append(Diagnostic("network-tag", message, *lora.span(), "info"))
         return lora.end()
-
-    def _skip(self, place: int, limit: int) -> int:
-        spaces = _SPACES.match(self.text, place, limit)
-        return spaces.end() if spaces else place
 
     def _runs(self) -> list[Run]:
         """The texts read since the last call, with their weights."""
@@ -218,9 +213,14 @@ class Reader:
         return runs
 
 
-def _factor(written: str) -> Decimal | None:
+def skip_blanks(text: str, place: int, limit: int) -> int:
+    """Where the blanks at `place` end, at `limit` at most."""
+    spaces = _SPACES.match(text, place, limit)
+    return spaces.end() if spaces else place
+
+
+def _weight(written: str) -> Decimal | None:
     """The weight that `++`, `--` or a number says; None for a number too large."""
     if written[0] in "+-":
         return DECIMAL.power(Decimal("1.1") if written[0] == "+" else Decimal("0.9"), len(written))
-    value = DECIMAL.create_decimal(written)
-    return value if isfinite(float(value)) else None
+    return factor(written)
