@@ -15,7 +15,7 @@ from promptattn.processors.segments import Segment
 from promptattn.prompt import EncoderPlan, Prompt, TokenPlan
 from promptattn.run.slots import reader_of, slots_of
 from promptattn.run.vocabulary import Version, Vocabulary, vocabulary
-from promptattn.run.wordings import Wording
+from promptattn.run.wordings import Wording, versions_of
 
 if TYPE_CHECKING:
     from promptattn.maps.records import ColumnKind
@@ -93,10 +93,8 @@ def text_columns(prompts: Sequence[Prompt], wordings: Sequence[Wording], capture
     return TextColumns(tuple(infos), said, groups, missing)
 
 
-def check_words(prompts: Sequence[Prompt], said: Sequence[Sequence[Version]], capture: Capture | None) -> None:
+def check_words(prompts: Sequence[Prompt], said: Sequence[Sequence[Version]], capture: Capture) -> None:
     """Refuse words to capture that no version of any prompt has; raises `CaptureError`."""
-    if capture is None or capture.words is None:
-        return
     names = [plan.name for plan in said[0][0]]
     infos = [_info(vocabulary(prompt, each, names)) for prompt, each in zip(prompts, said, strict=True)]
     for phrase in _chosen(infos, capture)[1]:
@@ -105,10 +103,7 @@ def check_words(prompts: Sequence[Prompt], said: Sequence[Sequence[Version]], ca
 
 def _said(prompts: Sequence[Prompt], wordings: Sequence[Wording], names: Sequence[str]) -> dict[Wording, _Said]:
     """The vocabulary of each prompt, and which of its versions stands where."""
-    versions: list[dict[int, Version]] = [{} for _ in prompts]  # by identity: equal texts may stand at two places
-    for strand in (strand for wording in wordings for strand in wording.strands):
-        for known, plan in zip(versions, strand.plans, strict=True):
-            known.setdefault(id(plan.encoders), plan.encoders)
+    versions = versions_of((strand for wording in wordings for strand in wording.strands), len(prompts))
     words = [vocabulary(prompt, list(known.values()), names) for prompt, known in zip(prompts, versions, strict=True)]
     numbers = [{version: number for number, version in enumerate(known)} for known in versions]
 

@@ -13,7 +13,7 @@ from promptattn.maps.capture import Capture
 from promptattn.prompt import And, Prompt, TokenPlan, find_in_timeline
 from promptattn.run.columns import TextColumns, check_words, text_columns
 from promptattn.run.vocabulary import Version
-from promptattn.run.wordings import Strands, Wording, Wordings, shares_of
+from promptattn.run.wordings import Strands, Wording, Wordings, shares_of, versions_of
 
 __all__ = ["Moment", "Script", "Timeline"]
 
@@ -130,7 +130,8 @@ class Script:
                 )
         usual = _usual_steps(pipe)
         self._carrier = self._carrying(usual)
-        check_words(prompts, self._said([usual, _MANY_STEPS] if self.is_scheduled else [1]), capture)
+        if capture is not None and capture.words is not None:
+            check_words(prompts, self._said([usual, _MANY_STEPS] if self.is_scheduled else [1]), capture)
 
     @cached_property
     def is_scheduled(self) -> bool:
@@ -214,15 +215,9 @@ class Script:
 
     def _said(self, lengths: Sequence[int]) -> list[list[Version]]:
         """For each prompt all that it is in runs of these lengths."""
-        if self._capture is None or self._capture.words is None:
-            lengths = [1]
-        versions: list[dict[int, Version]] = [{} for _ in self._prompts]
-        for steps in lengths:
-            for moment in dict.fromkeys(self._moments(steps)):
-                for strand in (strand for strands in moment.strands for strand in strands):
-                    for known, plan in zip(versions, strand.plans, strict=True):
-                        known.setdefault(id(plan.encoders), plan.encoders)
-        return [list(known.values()) for known in versions]
+        moments = (moment for steps in lengths for moment in dict.fromkeys(self._moments(steps)))
+        strands = (strand for moment in moments for strands in moment.strands for strand in strands)
+        return [list(known.values()) for known in versions_of(strands, self.prompts)]
 
     # Findings.
 

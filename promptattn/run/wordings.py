@@ -1,6 +1,6 @@
 """Batches of plain prompts as the pipeline's encoders read them: what the denoiser is given at one step."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -14,7 +14,7 @@ from promptattn.run.encoding import Encoded, EncoderMaps, encode, zeros_like
 from promptattn.run.slots import text_weights
 from promptattn.weighting import Method
 
-__all__ = ["Strand", "Wording", "Wordings", "shares_of"]
+__all__ = ["Strand", "Wording", "Wordings", "shares_of", "versions_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +35,18 @@ class Strand:
 
 
 Strands = tuple[Strand, ...]
+
+
+def versions_of(strands: Iterable[Strand], prompts: int) -> list[dict[int, tuple[EncoderPlan, ...]]]:
+    """For each of so many prompts its different plans, in the order in which they come.
+
+    By identity, `id` to plans: equal texts may stand at two places of what the user wrote.
+    """
+    versions: list[dict[int, tuple[EncoderPlan, ...]]] = [{} for _ in range(prompts)]
+    for strand in strands:
+        for known, plans in zip(versions, strand.plans, strict=True):
+            known.setdefault(id(plans.encoders), plans.encoders)
+    return versions
 
 
 @dataclass(frozen=True, eq=False)
