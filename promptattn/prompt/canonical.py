@@ -23,10 +23,8 @@ def canonical(nodes: Sequence[Node]) -> tuple[Node, ...]:
 
     Of a combination, the parts lose the blanks at their ends. None of what is dropped can make a token.
     """
-    if len(nodes) == 1 and isinstance(nodes[0], And):
-        return (And(tuple(_trimmed(part) for part in nodes[0].parts)),)
-    if len(nodes) == 1 and isinstance(nodes[0], Blend):
-        return (Blend(tuple(_trimmed(part) for part in nodes[0].parts), nodes[0].normalise),)
+    if len(nodes) == 1 and isinstance(nodes[0], And | Blend):
+        return (replace(nodes[0], parts=tuple(_trimmed(part) for part in nodes[0].parts)),)
     return tuple(_chunks(nodes))
 
 

@@ -67,11 +67,9 @@ def _chosen(nodes: Sequence[Node], step: int, steps: int) -> Iterator[Node]:
                 yield from _chosen(branch.nodes, step, steps)
             case Alternate():
                 yield from _chosen(node.options[step % len(node.options)].nodes, step, steps)
-            case And():
-                yield And(tuple(Part(_resolved(part.prompt, step, steps), part.weight) for part in node.parts))
-            case Blend():
+            case And() | Blend():
                 parts = tuple(Part(_resolved(part.prompt, step, steps), part.weight) for part in node.parts)
-                yield Blend(parts, node.normalise)
+                yield replace(node, parts=parts)
             case _:
                 yield node
 
