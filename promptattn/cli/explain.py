@@ -85,8 +85,6 @@ def _side(side: str, reading: "PromptReading", explained: "Explanation") -> list
             shown.add((text.text, encoder))
             name = f"{side}, {encoder.name}" + (f", text {number}" if len(reading.texts) > 1 else "")
             parts += [Text(""), token_table(name, encoder, acting="rule" in explained.method)]
-            if encoder.cut:
-                parts.append(Text("cut off: " + " ".join(encoder.cut), style="bold red"))
     return parts
 
 

@@ -16,7 +16,10 @@ _LEFT = ("token", "word")
 
 
 def token_table(title: str, encoder: "EncoderReading", *, acting: bool = True) -> Group:
-    """One row for each token that the encoder reads; with `acting`, also what its weight becomes in attention."""
+    """One row for each token that the encoder reads, and the words that are cut off.
+
+    With `acting`, also what a token's weight becomes in attention.
+    """
     chunks = len(encoder.chunks)
     used = f"{_counted(len(encoder.tokens), 'token')} in {_counted(chunks, 'chunk')} of {encoder.window}"
     table = Table()
@@ -32,8 +35,9 @@ def token_table(title: str, encoder: "EncoderReading", *, acting: bool = True) -
         cells = [str(token.index), str(token.id), token.text, token.word or "", f"{token.weight:g}", *odds]
         # Text, not markup: a prompt may well hold square brackets.
         table.add_row(*map(Text, [*cells, str(token.chunk + 1)]), style="bold" if token.weight != 1 else None)
+    cut = [Text("cut off: " + " ".join(encoder.cut), style="bold red")] if encoder.cut else []
     # A title of the table's own would be wrapped to its width.
-    return Group(Text(f"{title}: {used}", style="italic"), table)
+    return Group(Text(f"{title}: {used}", style="italic"), table, *cut)
 
 
 def _counted(count: int, what: str) -> str:

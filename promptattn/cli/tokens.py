@@ -1,7 +1,5 @@
 """`promptattn tokens`: how a prompt is cut into tokens."""
 
-from rich.text import Text
-
 from promptattn.cli.options import Json, Model, Negative, Prompt, Syntax, Verbose
 from promptattn.cli.tables import token_table
 from promptattn.console import emit, note, out, told
@@ -41,8 +39,6 @@ def tokens(
         else:
             for side, _, encoder in readings:
                 out.print(token_table(f"{side}, {encoder.name}", encoder, acting=False))
-                if encoder.cut:
-                    out.print(Text("cut off: " + " ".join(encoder.cut), style="bold red"))
         for found in explained.findings:
             where = "prompt" if found.source == "prompt" else "negative prompt"
             note(found.severity, f"{found.message} ({where}, character {found.start + 1})")
