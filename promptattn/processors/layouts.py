@@ -98,7 +98,8 @@ class Layout:
         pooled: `[batch, channel]`, or None for models that take none.
         mask: `[batch, token]`, or None for models that take none.
         """
-        names = list(inspect.signature(denoiser.forward).parameters)
+        signature = inspect.signature(denoiser.forward)
+        names = list(signature.parameters)
         positional, named = list(args), dict(kwargs)
 
         def put(name: str, change: Callable[[Any], Any]) -> None:
@@ -119,7 +120,7 @@ class Layout:
             return text.to(given)
 
         if self.mask is not None and mask is not None:
-            old = int(inspect.signature(denoiser.forward).bind_partial(*args, **kwargs).arguments[self.text].shape[1])
+            old = int(signature.bind_partial(*args, **kwargs).arguments[self.text].shape[1])
             put(self.mask, lambda given: torch.cat([mask.to(given), given[:, old:]], dim=1))
         put(self.text, of_same_length)
         if pooled is not None:
