@@ -13,7 +13,7 @@ from promptattn.prompt.lower_case import encode_lowered
 from promptattn.prompt.tokens import RawToken, TextToken, Token, Tokenizer, display, encode, window_of
 from promptattn.prompt.tree import Prompt
 from promptattn.prompt.weights import SpanWeights
-from promptattn.prompt.words import Word, find, fold, split_words
+from promptattn.prompt.words import Word, find, occurrences, split_words
 
 __all__ = ["EncoderPlan", "plan_tokens"]
 
@@ -162,12 +162,11 @@ def _words(
     text: str, pieces: Sequence[tuple[int, int, bool]], members: Sequence[Sequence[int]], weights: SpanWeights
 ) -> tuple[Word, ...]:
     words: list[Word] = []
-    seen: dict[str, int] = {}
-    for index, (start, end, is_punctuation) in enumerate(pieces):
-        written, key = text[start:end], fold(text[start:end])
-        seen[key] = occurrence = seen.get(key, -1) + 1
+    counts = occurrences(text[start:end] for start, end, _ in pieces)
+    for index, ((start, end, is_punctuation), occurrence) in enumerate(zip(pieces, counts, strict=True)):
         weight = weights.of(start, end)
-        words.append(Word(index, written, start, end, occurrence, tuple(members[index]), weight, is_punctuation))
+        tokens = tuple(members[index])
+        words.append(Word(index, text[start:end], start, end, occurrence, tokens, weight, is_punctuation))
     return tuple(words)
 
 

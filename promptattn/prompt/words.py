@@ -8,14 +8,15 @@ flagged `is_punctuation`, so that every token of visible text belongs to an entr
 """
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
 from promptattn.errors import CaptureError
 from promptattn.prompt.letters import is_unspaced, kind_of
 
-__all__ = ["Word", "find", "fold", "split_words"]
+__all__ = ["Word", "find", "fold", "occurrences", "split_words"]
 
 _INSIDE_WORDS = frozenset("'’-‐‑·")
 _LISTED = 60  # words shown in the message of a miss
@@ -110,6 +111,15 @@ def _is_inside(text: str, position: int) -> bool:
 def fold(text: str) -> str:
     """`text` as it is compared: composed (NFC) and without case."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+
+
+def occurrences(texts: Iterable[str]) -> Iterator[int]:
+    """Of each word how many equal ones, ignoring case, stand before it."""
+    seen: Counter[str] = Counter()
+    for text in texts:
+        key = fold(text)
+        yield seen[key]
+        seen[key] += 1
 
 
 def find(words: Sequence[Word], phrase: str, occurrence: int = 0) -> tuple[Word, ...]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from promptattn.prompt import Prompt, parse
 from promptattn.prompt.weights import SpanWeights
-from promptattn.prompt.words import fold, split_words
+from promptattn.prompt.words import occurrences, split_words
 from promptattn.sweeps.moments import plain_prompts
 from promptattn.sweeps.points import Design, Point
 
@@ -65,12 +65,11 @@ def _readings(point: Point, axis: int, syntax: str, steps: int) -> list[Prompt]:
 
 def _keyed(prompt: Prompt) -> Iterator[tuple[Key, int, int]]:
     """The words of a plain prompt without punctuation, each with its range in the clean text."""
-    seen: dict[str, int] = {}
-    for start, end, is_punctuation in split_words(prompt.text):
-        text = prompt.text[start:end]
-        seen[fold(text)] = occurrence = seen.get(fold(text), -1) + 1
+    pieces = list(split_words(prompt.text))
+    counts = occurrences(prompt.text[start:end] for start, end, _ in pieces)
+    for (start, end, is_punctuation), occurrence in zip(pieces, counts, strict=True):
         if not is_punctuation:
-            yield (text, occurrence), start, end
+            yield (prompt.text[start:end], occurrence), start, end
 
 
 def _written(readings: Sequence[Prompt], low: int, high: int) -> tuple[Key, ...]:
