@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from promptattn.errors import PromptSyntaxError
 from promptattn.prompt.diagnostics import Diagnostic
+from promptattn.prompt.source import taken_out
 from promptattn.prompt.syntax import DECIMAL, Bracket, Close, Open, Text, factor
 
 __all__ = ["BLANK", "NUMBER", "Reader", "Run", "skip_blanks"]
@@ -194,8 +195,7 @@ class Reader:
         lora = _LORA.match(self.text, place, limit)
         if lora is None:
             return -1
-        message = f"{lora[0][:60]} is taken out of the text; load the network with the pipeline's own load_lora_weights"
-        self.diagnostics.append(Diagnostic("network-tag", message, *lora.span(), "info"))
+        self.diagnostics.append(taken_out(lora))
         return lora.end()
 
     def _runs(self) -> list[Run]:

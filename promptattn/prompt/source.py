@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from promptattn.prompt.diagnostics import Diagnostic
 from promptattn.prompt.letters import join_to_one_word
 
-__all__ = ["TAG_START", "CleanSource", "clean_characters", "clean_source"]
+__all__ = ["TAG_START", "CleanSource", "clean_characters", "clean_source", "taken_out"]
 
 # A1111 takes these tags out before it reads brackets. A tag holds no further "<", so that the search stays linear.
 TAG_START = r"<(?=(?i:lora|lyco|hypernet):)"
@@ -64,11 +64,16 @@ def clean_source(written: str) -> CleanSource:
             pieces.append(whole[position : tag.start()])
             origins.extend(range(position, tag.start()))
         position = tag.end()
-        message = f"{tag[0][:60]} is taken out of the text; load the network with the pipeline's own load_lora_weights"
-        diagnostics.append(Diagnostic("network-tag", message, tag.start(), tag.end(), "info"))
+        diagnostics.append(taken_out(tag))
         if pieces and position < len(whole) and join_to_one_word(pieces[-1][-1], whole[position]):
             message = "the words on both sides become one once the tag is taken out; add a space to part them"
             diagnostics.append(Diagnostic("glued-words", message, origins[-1], position + 1))
     pieces.append(whole[position:])
     origins.extend(range(position, len(whole) + 1))
     return CleanSource("".join(pieces), origins, tuple(diagnostics))
+
+
+def taken_out(tag: re.Match[str]) -> Diagnostic:
+    """What to say of a tag that names a network, and is no text."""
+    message = f"{tag[0][:60]} is taken out of the text; load the network with the pipeline's own load_lora_weights"
+    return Diagnostic("network-tag", message, *tag.span(), "info")
