@@ -1,6 +1,5 @@
 """Reading a prompt: which text holds in which steps, and its tokens and words in every text encoder."""
 
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -18,6 +17,7 @@ from promptattn.explanation.readings import (
 from promptattn.explanation.tree import tree_of
 from promptattn.prompt import Blend, Diagnostic, EncoderPlan, Part, Prompt, find_in_timeline, plan
 from promptattn.prompt.diagnostics import few_of_each
+from promptattn.prompt.mixture import mixture
 from promptattn.weighting import Method, Weighting
 
 __all__ = ["read"]
@@ -36,7 +36,8 @@ def read(
 
     def texts(moment: Prompt) -> tuple[Text, ...]:
         blended = []
-        for part in _blended(moment):
+        for mixed, weight in mixture(moment):
+            part = Part(mixed, weight)  # which refuses a weight that is not finite
             planned = plan(source, part.prompt, max_sequence_length=length)
             found.update(dict.fromkeys(planned.diagnostics))
             plain[part.prompt] = None
@@ -71,15 +72,6 @@ def _written(prompt: Prompt, syntax: str) -> str:
         return prompt.render(syntax)
     except PromptSyntaxError:
         return prompt.render("compel" if isinstance(prompt.nodes[0], Blend) else "a1111")
-
-
-def _blended(prompt: Prompt) -> Sequence[Part]:
-    """The texts whose embeddings are mixed, with their final weights; mostly the prompt alone."""
-    only = prompt.nodes[0] if len(prompt.nodes) == 1 else None
-    if not isinstance(only, Blend):
-        return [Part(prompt)]
-    total = sum(part.weight for part in only.parts) if only.normalise else 1.0
-    return [Part(part.prompt, part.weight / total) for part in only.parts]
 
 
 def _encoder(planned: EncoderPlan, model: ModelFacts, method: Method) -> EncoderReading:

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from promptattn.prompt import Blend, Prompt
+from promptattn.prompt import Prompt
+from promptattn.prompt.mixture import mixture
 
 __all__ = ["plain_prompts"]
 
@@ -11,5 +12,4 @@ def plain_prompts(prompt: Prompt, steps: int) -> Iterator[Prompt]:
     """The plain prompts that `prompt` is made of in a run of `steps`, in the order in which they come."""
     for part in prompt.parts:
         for _, moment in part.prompt.timeline(steps):
-            only = moment.nodes[0] if len(moment.nodes) == 1 else None
-            yield from (inner.prompt for inner in only.parts) if isinstance(only, Blend) else (moment,)
+            yield from (mixed for mixed, _ in mixture(moment))
