@@ -9,6 +9,7 @@ from itertools import groupby
 
 from promptattn.prompt.diagnostics import Diagnostic
 from promptattn.prompt.letters import is_letter, join_to_one_word
+from promptattn.prompt.numbers import short_number
 from promptattn.prompt.syntax import Backslash, Begin, Bracket, BreakWord, Close, End, Event, Next, Open, Text
 
 __all__ = ["bad_number", "find_mistakes"]
@@ -102,7 +103,7 @@ def _numbers(text: str, events: list[Event]) -> Iterator[Diagnostic]:
         elif isinstance(event, Text) and event.role == "colon" and event.start and is_letter(text[event.start - 1]):
             loose = _LOOSE_NUMBER.match(text, event.start)
             if loose:
-                number = loose[0] if len(loose[0]) <= 24 else f"{loose[0][:20]}..."
+                number = short_number(loose[0])
                 message = f"{number!r} stands outside brackets and stays in the text; write (word{number}) to weigh"
                 yield Diagnostic("loose-number", message, *loose.span())
 
@@ -125,8 +126,8 @@ def _looks_like_weight(tail: str) -> bool:
 def bad_number(text: str, start: int, end: int) -> Diagnostic:
     """What to say of `text[start:end]`, where a weight stands that cannot be used, or none at all."""
     written = text[start:end].strip()
-    shown = f"{written[:20]}..." if len(written) > 24 else written
-    what = f"{shown!r} is not a weight that can be used" if written else "the weight after ':' is missing"
+    shown = repr(short_number(written))
+    what = f"{shown} is not a weight that can be used" if written else "the weight after ':' is missing"
     message = f"{what}; the text stays as it is, its brackets count as plain ones (write a decimal such as 1.2)"
     return Diagnostic("bad-number", message, start if written else start - 1, max(end, start))
 

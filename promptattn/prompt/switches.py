@@ -13,6 +13,7 @@ from typing import Literal
 
 from promptattn.prompt.canonical import MAX_NESTING
 from promptattn.prompt.diagnostics import Diagnostic
+from promptattn.prompt.numbers import short_number
 
 __all__ = ["Structure", "Switch", "find_switches"]
 
@@ -102,8 +103,7 @@ def _judge(text: str, bracket: _Open, end: int, found: Structure) -> None:
         _refuse(found, start, end, "[from:to:when] has two colons at most; write \\: for the character")
     elif number or _MISUSED.fullmatch(text, colons[-1] + 1, end - 1) or _is_one_word(text, colons, end):
         written = text[colons[-1] + 1 : end - 1].strip()
-        shown = written if len(written) <= 24 else f"{written[:20]}..."
-        _refuse(found, start, end, f"{shown!r} is no number of steps (10) and no share of them (0.4)")
+        _refuse(found, start, end, f"{short_number(written)!r} is no number of steps (10) and no share of them (0.4)")
 
 
 def _is_one_word(text: str, colons: list[int], end: int) -> bool:
