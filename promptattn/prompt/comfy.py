@@ -32,7 +32,7 @@ from promptattn.prompt.foreign import find_foreign
 from promptattn.prompt.limits import find_absurd
 from promptattn.prompt.mistakes import bad_number
 from promptattn.prompt.nodes import Span
-from promptattn.prompt.source import clean_characters
+from promptattn.prompt.source import clean_characters, unescaped
 from promptattn.prompt.syntax import DECIMAL
 from promptattn.prompt.tree import Prompt
 
@@ -52,7 +52,7 @@ def parse_comfy(written: str) -> Prompt:
     spans: list[Span] = []
     late: list[Diagnostic] = []
     for start, end, weight in _regions(text, brackets, found):
-        places = _characters(text, start, end)
+        places = unescaped(text, _ESCAPE, start, end)
         if places:
             number = exact_weight(weight, (start, end), late)
             letters = "".join(text[place] for place in places)
@@ -150,12 +150,6 @@ def _number(text: str, start: int, end: int, found: list[Diagnostic]) -> Decimal
 
 def _looks_like_weight(written: str) -> bool:
     return not written.strip() or (not written[0].isspace() and len(written.split()) == 1)
-
-
-def _characters(text: str, start: int, end: int) -> list[int]:
-    """The places of the characters of a run, without the backslashes of its escapes."""
-    escapes = {mark.start() for mark in _ESCAPE.finditer(text, start, end)}
-    return [place for place in range(start, end) if place not in escapes]
 
 
 def _embeddings(text: str) -> Iterator[Diagnostic]:

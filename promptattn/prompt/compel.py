@@ -41,7 +41,7 @@ from promptattn.prompt.diagnostics import Diagnostic, in_order
 from promptattn.prompt.foreign import find_foreign
 from promptattn.prompt.limits import find_absurd
 from promptattn.prompt.nodes import Blend, Break, Node, Part, Span
-from promptattn.prompt.source import CleanSource, clean_characters
+from promptattn.prompt.source import CleanSource, clean_characters, unescaped
 from promptattn.prompt.syntax import DECIMAL
 from promptattn.prompt.tree import Prompt
 
@@ -149,8 +149,7 @@ def _spans(source: CleanSource, runs: Sequence[Run], factor: Decimal, found: lis
     spans: list[Span] = []
     before = 0  # where the last run ended
     for run in runs:
-        escapes = {mark.start() for mark in ESCAPE.finditer(source.text, run.start, run.end)}
-        places = [place for place in range(run.start, run.end) if place not in escapes]
+        places = unescaped(source.text, ESCAPE, run.start, run.end)
         origins = tuple(source.origins[place] for place in places)
         weight = exact_weight(DECIMAL.multiply(run.weight, factor), source.place(run.start, run.end), found)
         text = "".join(source.text[place] for place in places)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from promptattn.prompt.diagnostics import Diagnostic
 from promptattn.prompt.letters import join_to_one_word
 
-__all__ = ["TAG_START", "CleanSource", "clean_characters", "clean_source", "taken_out"]
+__all__ = ["TAG_START", "CleanSource", "clean_characters", "clean_source", "taken_out", "unescaped"]
 
 # A1111 takes these tags out before it reads brackets. A tag holds no further "<", so that the search stays linear.
 TAG_START = r"<(?=(?i:lora|lyco|hypernet):)"
@@ -77,3 +77,9 @@ def taken_out(tag: re.Match[str]) -> Diagnostic:
     """What to say of a tag that names a network, and is no text."""
     message = f"{tag[0][:60]} is taken out of the text; load the network with the pipeline's own load_lora_weights"
     return Diagnostic("network-tag", message, *tag.span(), "info")
+
+
+def unescaped(text: str, escape: re.Pattern[str], start: int, end: int) -> list[int]:
+    """The places of the characters of `text[start:end]`, without the backslashes that `escape` finds."""
+    escapes = {mark.start() for mark in escape.finditer(text, start, end)}
+    return [place for place in range(start, end) if place not in escapes]
