@@ -8,7 +8,8 @@ from promptattn.explanation.acting import Note, notes
 from promptattn.explanation.model import ModelFacts, model_facts
 from promptattn.explanation.reading import read
 from promptattn.explanation.readings import PromptReading
-from promptattn.prompt import Diagnostic, Prompt, parse
+from promptattn.prompt import Diagnostic, Prompt
+from promptattn.prompt.parsing import as_prompt
 from promptattn.prompt.timeline import check_steps
 from promptattn.weighting import Method, Strength, chosen
 
@@ -91,8 +92,8 @@ def explain(
     method = chosen(weighting, where, strength)
     if steps is not None:
         check_steps(steps)
-    parsed = _parsed(prompt, syntax)
-    against = None if negative_prompt is None else _parsed(negative_prompt, syntax)
+    parsed = as_prompt(prompt, syntax)
+    against = None if negative_prompt is None else as_prompt(negative_prompt, syntax)
     model, source = model_facts(pipe_or_name)
     count = steps or int(model.settings.get("num_inference_steps", _STEPS))
     options: dict[str, Any] = dict(steps=count, syntax=syntax)
@@ -111,10 +112,6 @@ def explain(
             *(_findings(others, negative.source, "negative_prompt") if negative else ()),
         ),
     )
-
-
-def _parsed(prompt: str | Prompt, syntax: str) -> Prompt:
-    return prompt if isinstance(prompt, Prompt) else parse(prompt, syntax=syntax)
 
 
 def _findings(found: Sequence[Diagnostic], text: str, source: str) -> list[Finding]:

@@ -10,7 +10,7 @@ from promptattn.prompt.compel import parse_compel
 from promptattn.prompt.diagnostics import raise_first_mistake
 from promptattn.prompt.tree import Prompt
 
-__all__ = ["SYNTAXES", "parse"]
+__all__ = ["SYNTAXES", "as_prompt", "parse"]
 
 SYNTAXES: Final[dict[str, Callable[[str], Prompt]]] = {
     "a1111": parse_a1111,
@@ -38,3 +38,8 @@ def parse(text: str, syntax: str = "a1111", strict: bool = False) -> Prompt:
     if strict:
         raise_first_mistake(text, prompt.diagnostics)
     return prompt
+
+
+def as_prompt(prompt: str | Prompt, syntax: str) -> Prompt:
+    """The prompt, read in `syntax` where it is still a text."""
+    return prompt if isinstance(prompt, Prompt) else parse(prompt, syntax=syntax)

@@ -9,7 +9,7 @@ from promptattn.errors import ConfigError, PromptSyntaxError, UnsupportedModelEr
 from promptattn.prompt.diagnostics import Diagnostic
 from promptattn.prompt.encoder_plan import EncoderPlan, plan_tokens
 from promptattn.prompt.lower_case import reads_lower_case
-from promptattn.prompt.parsing import parse
+from promptattn.prompt.parsing import as_prompt
 from promptattn.prompt.tokens import window_of
 from promptattn.prompt.tree import Prompt
 
@@ -167,7 +167,7 @@ def _parsed(prompt: str | Prompt, syntax: str) -> Prompt:
         raise PromptSyntaxError(
             f"a prompt is one string or a parsed Prompt, not {type(prompt).__name__}: {prompt!r:.60}"
         )
-    parsed = parse(prompt, syntax=syntax) if isinstance(prompt, str) else prompt
+    parsed = as_prompt(prompt, syntax)
     if not parsed.is_plain:
         raise PromptSyntaxError(
             "a plan is of one plain text, and this prompt is scheduled or combines several; plan each of them: "

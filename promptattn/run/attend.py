@@ -14,8 +14,8 @@ from promptattn.maps import HeatMaps
 from promptattn.maps.capture import Capture
 from promptattn.processors.layouts import Layout, layout_of
 from promptattn.processors.refused import REFUSED_PIPELINES
-from promptattn.prompt import Prompt, Span, TokenPlan, parse
-from promptattn.prompt.parsing import SYNTAXES
+from promptattn.prompt import Prompt, Span, TokenPlan
+from promptattn.prompt.parsing import SYNTAXES, as_prompt
 from promptattn.prompt.timeline import all_spans
 from promptattn.run.collect import collect
 from promptattn.run.denoiser import DenoiserWatch, Rows, Target
@@ -104,7 +104,7 @@ def attend(
     check_reach(method, layers=layers, steps=steps, rows=rows)
     if num_images_per_prompt is not None and num_images_per_prompt < 1:
         raise ConfigError(f"num_images_per_prompt={num_images_per_prompt} must be at least 1.")
-    prompts = [_parsed(each, syntax) for each in _listed(prompt)]
+    prompts = [as_prompt(each, syntax) for each in _listed(prompt)]
     if not prompts:
         raise ConfigError("the list of prompts is empty; give at least one, if only an empty text.")
     return AttentionRun(
@@ -332,22 +332,18 @@ def _listed(prompt: PromptLike | Sequence[PromptLike]) -> Iterable[PromptLike]:
     return [prompt] if one else prompt  # type: ignore[list-item,return-value]
 
 
-def _parsed(prompt: PromptLike, syntax: str) -> Prompt:
-    return prompt if isinstance(prompt, Prompt) else parse(prompt, syntax=syntax)
-
-
 def _negatives(
     negative: PromptLike | Sequence[PromptLike] | None, count: int, syntax: str
 ) -> list[Prompt] | list[None]:
     if negative is None:
         return [None] * count
     if isinstance(negative, str | Prompt):
-        return [_parsed(negative, syntax)] * count
+        return [as_prompt(negative, syntax)] * count
     if len(negative) != count:
         raise ConfigError(
             f"there are {count} prompts but {len(negative)} negative prompts; give one for all, or one each."
         )
-    return [_parsed(each, syntax) for each in negative]
+    return [as_prompt(each, syntax) for each in negative]
 
 
 def served(pipe: Any) -> tuple[torch.nn.Module, Layout]:

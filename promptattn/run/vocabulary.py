@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from promptattn.maps.records import Reading
 from promptattn.prompt import EncoderPlan, Prompt, Token, Word
-from promptattn.prompt.words import fold
+from promptattn.prompt.words import occurrences
 
 __all__ = ["Vocabulary", "vocabulary"]
 
@@ -90,13 +90,11 @@ _BETWEEN = " | "
 
 
 def _renumbered(placed: Sequence[tuple[_Place, Word]]) -> list[Word]:
-    words: list[Word] = []
-    seen: dict[str, int] = {}
-    for (start, end, _), word in placed:
-        key = fold(word.text)
-        seen[key] = occurrence = seen.get(key, -1) + 1
-        words.append(replace(word, index=len(words), start=start, end=end, occurrence=occurrence, tokens=()))
-    return words
+    counted = zip(placed, occurrences(word.text for _, word in placed), strict=True)
+    return [
+        replace(word, index=index, start=start, end=end, occurrence=occurrence, tokens=())
+        for index, (((start, end, _), word), occurrence) in enumerate(counted)
+    ]
 
 
 def _reading(

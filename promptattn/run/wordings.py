@@ -9,7 +9,7 @@ import torch
 
 from promptattn.processors.rows import Kind
 from promptattn.prompt import EncoderPlan, Prompt, TokenPlan, plan
-from promptattn.prompt.nodes import Blend
+from promptattn.prompt.mixture import mixture
 from promptattn.run.encoding import Encoded, EncoderMaps, encode, zeros_like
 from promptattn.run.slots import text_weights
 from promptattn.weighting import Method
@@ -119,11 +119,11 @@ class Wordings:
 
     def strands(self, prompts: Sequence[Prompt], negatives: Sequence[Prompt | None]) -> Strands:
         """What stands in the rows of these prompts, none of which is scheduled or composed. Equal for equal ones."""
-        positive = [_mixture(prompt) for prompt in prompts]
-        negative = [_mixture(Prompt() if prompt is None else prompt) for prompt in negatives]
-        count = max(len(mixture) for mixture in (*positive, *negative))
-        for mixture in (*positive, *negative):
-            mixture += [(mixture[0][0], 0.0)] * (count - len(mixture))
+        positive = [mixture(prompt) for prompt in prompts]
+        negative = [mixture(Prompt() if prompt is None else prompt) for prompt in negatives]
+        count = max(len(mixed) for mixed in (*positive, *negative))
+        for mixed in (*positive, *negative):
+            mixed += [(mixed[0][0], 0.0)] * (count - len(mixed))
         return tuple(
             self._strand([each[at] for each in positive], [each[at] for each in negative]) for at in range(count)
         )
@@ -220,15 +220,6 @@ class Wordings:
             return tables[0]
         shares = shares_of([strand.mixing[kind] for strand in strands])
         return (torch.stack(tables) * shares[..., None]).sum(0)
-
-
-def _mixture(prompt: Prompt) -> list[tuple[Prompt, float]]:
-    """The prompts that are mixed, with what each is multiplied by; the prompt itself where it is no blend."""
-    blend = prompt.nodes[0] if len(prompt.nodes) == 1 else None
-    if not isinstance(blend, Blend):
-        return [(prompt, 1.0)]
-    total = sum(part.weight for part in blend.parts) if blend.normalise else 1.0
-    return [(part.prompt, part.weight / total) for part in blend.parts]
 
 
 _Identity = tuple[Prompt, tuple[tuple[int, ...], ...]]
