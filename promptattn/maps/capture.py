@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Literal
 
 from promptattn.errors import ConfigError
+from promptattn.maps.stream import Stream
 from promptattn.selection import Steps, check_steps
 
 __all__ = ["RELATIONS", "Capture", "Relation"]
@@ -31,6 +33,9 @@ class Capture:
         per_step: keep every step apart as well. Memory then grows with the number of steps.
         per_head: keep every one of those heads apart as well, for words (patches stay a mean over heads). Memory then
             grows with the number of heads.
+        stream: a folder, or a :class:`Stream` with options, to write what every layer records in every step to, of all
+            the relations; heads apart with `per_head`. Memory does not grow with the steps or the heads then:
+            `run.maps` are the mean over the run, and :func:`promptattn.open_records` reads the rest.
 
     Raises:
         ConfigError: for values that select nothing.
@@ -44,6 +49,7 @@ class Capture:
     heads: Sequence[int] | None = None
     per_step: bool = False
     per_head: bool = False
+    stream: Stream | str | PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         # One word, relation or head may stand without a list round it; a word's letters are not meant.
@@ -52,6 +58,8 @@ class Capture:
                 object.__setattr__(self, name, (getattr(self, name),))
         if isinstance(self.heads, int):
             object.__setattr__(self, "heads", (self.heads,))
+        if isinstance(self.stream, str | PathLike):
+            object.__setattr__(self, "stream", Stream(self.stream))
         check_steps(self.steps, "Capture(steps=...)")
         for relation in self.relations:
             if relation not in RELATIONS:

@@ -10,7 +10,7 @@ from promptattn.core import Columns
 from promptattn.maps.capture import Relation
 from promptattn.places import Grid, Places
 
-__all__ = ["Recorder", "Watched"]
+__all__ = ["ALL_STEPS", "LayerSums", "Recorder", "Source", "Sum", "Watched", "source_of"]
 
 
 Source = int
@@ -18,7 +18,7 @@ Source = int
 
 
 @dataclass
-class _Sum:
+class Sum:
     """A running sum float32 `[image, (head,) query, column]` and the number of denoiser calls in it.
 
     `shares` float32 `[image]` is how much it counts for each image; None is 1 for all.
@@ -30,14 +30,14 @@ class _Sum:
 
 
 @dataclass
-class _Layer:
-    """The sums of one layer by step number and source; without `per_step` the step is :data:`_ALL`."""
+class LayerSums:
+    """The sums of one layer by step number and source; without `per_step` the step is :data:`ALL_STEPS`."""
 
     grid: Grid
-    sums: dict[tuple[int, Source], _Sum] = field(default_factory=dict)
+    sums: dict[tuple[int, Source], Sum] = field(default_factory=dict)
 
 
-_ALL = -1
+ALL_STEPS = -1
 
 Arrange = Callable[[Source, torch.Tensor], torch.Tensor]
 """From a source and its sum to one whose queries and columns mean the same for every source."""
@@ -62,7 +62,7 @@ class Recorder:
         self.heads = None if heads is None else tuple(heads)
         self.per_step = per_step
         self.per_head = per_head
-        self.layers: dict[str, _Layer] = {}
+        self.layers: dict[str, LayerSums] = {}
 
     def reset(self) -> None:
         """Forget everything, at the start of another image."""
@@ -111,13 +111,12 @@ class Recorder:
 
         Float32 of the given shape `[image, query, column]`, or with `per_head` `[image, head, query, column]`.
         """
-        sums = self.layers.setdefault(name, _Layer(grid)).sums
+        sums = self.layers.setdefault(name, LayerSums(grid)).sums
         # With per_step the whole is the sum of the steps, so each call is written once, into its own step.
-        key = step if self.per_step else _ALL, watched.text if relation in _OF_TEXT else watched.part
+        key = step if self.per_step else ALL_STEPS, source_of(relation, watched)
         if key not in sums:
-            images, *rest = shape
-            whole = shape if self.per_head is None else (images, self._kept_heads(name), *rest)
-            sums[key] = _Sum(torch.zeros(whole, dtype=torch.float32, device=watched.device), watched.shares)
+            whole = self._whole(name, shape)
+            sums[key] = Sum(torch.zeros(whole, dtype=torch.float32, device=watched.device), watched.shares)
         sums[key].calls += 1
         return sums[key].total
 
@@ -135,18 +134,21 @@ class Recorder:
     def steps(self, name: str, arrange: Arrange | None = None) -> dict[int, torch.Tensor]:
         """Mean of every recorded step over heads, by step number; empty unless `per_step`."""
         sums = self.layers[name].sums.items()
-        numbers = sorted({step for (step, _), _ in sums if step != _ALL})
+        numbers = sorted({step for (step, _), _ in sums if step != ALL_STEPS})
         return {
             number: _over_heads(_mean([(key, part) for key, part in sums if key[0] == number], arrange))
             for number in numbers
         }
 
-    def _kept_heads(self, name: str) -> int:
-        assert self.per_head is not None
-        return self.per_head[name] if self.heads is None else len(self.heads)
+    def _whole(self, name: str, shape: tuple[int, int, int]) -> tuple[int, ...]:
+        """`[image, query, column]` with the axis of heads, where those stay apart."""
+        if self.per_head is None:
+            return shape
+        images, *rest = shape
+        return images, self.per_head[name] if self.heads is None else len(self.heads), *rest
 
 
-def _mean(sums: Iterable[tuple[tuple[int, Source], _Sum]], arrange: Arrange | None) -> torch.Tensor:
+def _mean(sums: Iterable[tuple[tuple[int, Source], Sum]], arrange: Arrange | None) -> torch.Tensor:
     total: torch.Tensor | None = None
     calls: torch.Tensor | int = 0
     for (_, source), part in sums:
@@ -241,6 +243,11 @@ _SELECT: dict[Relation, Callable[[Watched, Places], _Selection]] = {
 
 
 _OF_TEXT: tuple[Relation, ...] = ("text->image", "text->text")
+
+
+def source_of(relation: Relation, watched: Watched) -> Source:
+    """What a sum of this relation is of: the text where its own rows are the queries, else the prediction."""
+    return watched.text if relation in _OF_TEXT else watched.part
 
 
 def _text(places: Places) -> slice:
