@@ -15,7 +15,7 @@ from promptattn.config.sections import RunConfig, Section
 from promptattn.config.values import VERBATIM
 from promptattn.errors import ConfigError
 
-__all__ = ["Option", "load_config", "preset", "read_section"]
+__all__ = ["Option", "load_config", "preset", "read_section", "value_of", "with_options"]
 
 Option = tuple[str, str, Any]
 """A command-line option: its name, the dotted path of the setting that it gives, and the value; None is not given."""
@@ -64,6 +64,43 @@ def load_config(
         return RunConfig.model_validate(data)
     except ValidationError as error:
         raise refusal(error, data, places) from error
+
+
+def with_options(config: RunConfig, options: Iterable[Option]) -> RunConfig:
+    """`config` with options put over it, checked once more; a None is a setting that is not given.
+
+    Raises:
+        ConfigError: as :func:`load_config`.
+    """
+    data: dict[str, Any] = config.plain()
+    places: dict[Place, str] = {}
+    for name, path, value in options:
+        if value is not None:
+            place = tuple(path.split("."))
+            _put(data, place, value)
+            places[place] = name
+    try:
+        return RunConfig.model_validate(data)
+    except ValidationError as error:
+        raise refusal(error, data, places) from error
+
+
+def value_of(path: str, text: str) -> Any:
+    """The value that `text` is for the setting at `path`: as in a YAML file, prompts and folders as they stand.
+
+    Raises:
+        ConfigError: for what is not YAML; the message names neither file nor option.
+    """
+    field = field_at(tuple(path.split(".")))
+    kind = None if field is None else section_of(field)
+    if field is not None and VERBATIM in field.metadata:
+        return text
+    if kind is not None and kind.short is not None and not text.lstrip().startswith("{"):
+        return {kind.short: text}
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: {text!r} is not YAML: {_reason(error)}.") from error
 
 
 def read_section(name: str, kind: type[S], options: Iterable[Option]) -> S:
@@ -158,16 +195,10 @@ def _setting(text: str) -> tuple[tuple[str, ...], Any]:
     place = tuple(part.strip() for part in path.split("."))
     if not equals or not all(place):
         raise ConfigError(f"--set {text} has not the form key=value, such as weighting.strength=4.")
-    field = field_at(place)
-    kind = None if field is None else section_of(field)
-    if field is not None and VERBATIM in field.metadata:
-        return place, value
-    if kind is not None and kind.short is not None and not value.lstrip().startswith("{"):
-        return place, {kind.short: value}
     try:
-        return place, yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {path}: {value!r} is not YAML: {_reason(error)}.") from error
+        return place, value_of(".".join(place), value)
+    except ConfigError as error:
+        raise ConfigError(f"--set {error}") from error.__cause__
 
 
 def _put(data: dict[str, Any], place: tuple[str, ...], value: Any) -> None:

@@ -294,10 +294,13 @@ class RunConfig(Section):
             )
         return self
 
+    def plain(self) -> dict[str, Any]:
+        """This config as the values that a file of it has, which read back as the same; what is left out is None."""
+        return _shortened(self.model_dump())
+
     def to_yaml(self) -> str:
-        """This config as YAML that reads back as the same config; what is left out of it is None."""
-        data = _shortened(self.model_dump())
-        text: str = yaml.dump(data, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=120)
+        """:meth:`plain` as YAML."""
+        text: str = yaml.dump(self.plain(), Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=120)
         return text
 
 

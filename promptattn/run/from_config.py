@@ -20,7 +20,16 @@ from promptattn.run.load import load
 from promptattn.run.progress import overall
 from promptattn.run.schedulers import check_scheduler, set_scheduler
 
-__all__ = ["CONFIG_FILE", "Finished", "export_saved", "load_pipeline", "options_of", "run_config"]
+__all__ = [
+    "CONFIG_FILE",
+    "Finished",
+    "export_saved",
+    "filled_in",
+    "load_pipeline",
+    "options_of",
+    "run_config",
+    "write_made",
+]
 
 CONFIG_FILE = "promptattn.yaml"
 """The config that makes a folder again, written into it."""
@@ -72,9 +81,9 @@ def run_config(
             inside = "" if len(config.seed) == 1 else f"seed_{seed}"
             (partial / inside).mkdir(exist_ok=True)
             on_stage("Writing")
-            _write(made, partial / inside, export)
+            write_made(made, partial / inside, export)
             finished.append(Finished(Path(export.folder) / inside, made))
-        text = _filled_in(config, pipe, finished[0].generation).to_yaml()
+        text = filled_in(config, pipe, finished[0].generation).to_yaml()
         (partial / CONFIG_FILE).write_text(text, encoding="utf-8")
     return finished
 
@@ -155,7 +164,8 @@ def _generate(
     )
 
 
-def _filled_in(config: RunConfig, pipe: Any, made: Generation) -> RunConfig:
+def filled_in(config: RunConfig, pipe: Any, made: Generation) -> RunConfig:
+    """The config that makes it again, with what was left to the preset or the pipeline."""
     dtype = str(pipe.dtype).removeprefix("torch.")
     found = {
         "dtype": dtype if dtype in DTYPES else config.dtype,
@@ -169,7 +179,8 @@ def _filled_in(config: RunConfig, pipe: Any, made: Generation) -> RunConfig:
     return config.model_copy(update=found)
 
 
-def _write(made: Generation, folder: Path, export: ExportConfig) -> None:
+def write_made(made: Generation, folder: Path, export: ExportConfig) -> None:
+    """Write what one call made into a folder that exists: the maps that `export` chooses, or the images alone."""
     if made.maps is None:
         made.write(folder, metadata=export.metadata)
     else:

@@ -7,12 +7,12 @@ from os import PathLike
 from typing import Any
 
 from promptattn.errors import CaptureError, ConfigError
-from promptattn.prompt import Prompt, parse, plan
+from promptattn.prompt import parse
 from promptattn.run.generate import Generation, generate
-from promptattn.run.load import load, recommended
+from promptattn.run.load import load
 from promptattn.run.progress import overall
+from promptattn.run.together import shape_of
 from promptattn.sweeps.cells import Cell
-from promptattn.sweeps.moments import plain_prompts
 from promptattn.sweeps.points import Point, design
 from promptattn.sweeps.result import Sweep
 from promptattn.sweeps.swept import subject_of
@@ -106,32 +106,18 @@ def _seeds(seed: int | Sequence[int], images: int) -> tuple[int, ...]:
 
 
 def _batches(pipe: Any, jobs: Sequence[_Job], size: int, options: Mapping[str, Any]) -> list[list[_Job]]:
-    """Jobs that can share a call without changing each other.
-
-    Prompts of one call are padded to the chunks of the longest, and its padding is attended to, so only prompts of as
-    many chunks go together; with AND, only those of as many parts. One whose chunks change from step to step goes
-    alone.
-    """
-    shapes = {point: _shape(pipe, point, options) for point in dict.fromkeys(job.point for job in jobs)}
+    """Jobs that can share a call without changing each other."""
+    known: dict[str, Any] = {
+        "steps": options.get("num_inference_steps"),
+        "syntax": str(options.get("syntax", "a1111")),
+        "max_sequence_length": options.get("max_sequence_length"),
+    }
+    points = dict.fromkeys(job.point for job in jobs)
+    shapes = {point: shape_of(pipe, point.prompt, point.negative, **known) for point in points}
     together: dict[Any, list[_Job]] = {}
     for job in jobs:
         together.setdefault(shapes[job.point] or job, []).append(job)
     return [alike[first : first + size] for alike in together.values() for first in range(0, len(alike), size)]
-
-
-def _shape(pipe: Any, point: Point, options: Mapping[str, Any]) -> tuple[int, int] | None:
-    """How many parts and chunks the prompts of a point take, or None where the chunks are not always as many."""
-    steps = int(options.get("num_inference_steps") or recommended(pipe).get("num_inference_steps", _USUAL_STEPS))
-    syntax, length = str(options.get("syntax", "a1111")), options.get("max_sequence_length")
-    prompt, negative = parse(point.prompt, syntax), parse(point.negative or "", syntax)
-
-    def chunks(text: Prompt) -> set[int]:
-        planned = [plan(pipe, plain, max_sequence_length=length) for plain in set(plain_prompts(text, steps))]
-        return {max(len(encoder.chunks) for encoder in each.encoders) for each in planned}
-
-    own, others = chunks(prompt), chunks(negative)
-    alike = len(own) == 1 and (len(others) == 1 or max(others) <= max(own))
-    return (len(prompt.parts), max(own | others)) if alike else None
 
 
 def _made(

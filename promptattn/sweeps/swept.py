@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from promptattn.prompt import Prompt, parse
 from promptattn.prompt.weights import SpanWeights
 from promptattn.prompt.words import occurrences, split_words
-from promptattn.sweeps.moments import plain_prompts
+from promptattn.run.together import plain_prompts
 from promptattn.sweeps.points import Design, Point
 
 __all__ = ["Key", "Subject", "subject_of"]
