@@ -61,6 +61,8 @@ def why_not(cls: type) -> str | None:
         return None
     if "get_attention_scores" in call.__code__.co_names:
         return "it builds the attention matrix itself, instead of calling scaled_dot_product_attention"
+    if "memory_efficient_attention" in call.__code__.co_names:
+        return "it hands its attention to xformers, which gives back no key's share of it"
     return "it calls neither scaled_dot_product_attention nor dispatch_attention_fn"
 
 

@@ -1,12 +1,14 @@
 """Denoisers of diffusers that are known and not served, each with the reason."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from promptattn.processors.install import attention_layers
+from promptattn.processors.out_of_scope import why_out_of_scope
 
-__all__ = ["ADDED_KEYS", "REFUSED", "REFUSED_PIPELINES", "Refusal", "why_refused"]
+__all__ = ["ADDED_KEYS", "REFUSED", "REFUSED_PIPELINES", "Refusal", "why_pipeline_refused", "why_refused"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,9 @@ _KEYS_TOGETHER = (
 _AS_LONG_AS_ITS_TOKENS = (
     "its texts are as long as their tokens, and promptattn counts on a number of text rows that is the same for all"
 )
+_TWO_MODELS = "its layers read text and image as the keys of one call, in two models one after the other"
+_READS_A_PICTURE = "its text encoder reads the picture that is edited among the words"
+_INSIDE = "it encodes its text inside its own call, where promptattn cannot have it encoded"
 
 ADDED_KEYS = Refusal(("DeepFloyd IF",), _KEYS_TOGETHER)
 """UNets whose layers have one of the `AttnAddedKV` processors."""
@@ -38,14 +43,41 @@ ADDED_KEYS = Refusal(("DeepFloyd IF",), _KEYS_TOGETHER)
 _CROPS = "it denoises overlapping crops, so no map would show the whole image"
 _PERTURBED = "its perturbed rows go through joint attention in a batch of another size"
 _CHATGLM = "its tokenizer, ChatGLM's, cannot tell which characters of the prompt a token stands for"
+_OWN_PROCESSORS = "it sets attention processors of its own, which build the attention matrix, and steers by them"
+_SUBJECT = "its text encoder reads a picture of the subject among the words"
+_PUT_TOGETHER = "its prompt is put together of a layout, a task and a content"
 
 REFUSED_PIPELINES: dict[str, str] = {
+    "AmusedImg2ImgPipeline": _INSIDE,
+    "AmusedInpaintPipeline": _INSIDE,
+    "AmusedPipeline": _INSIDE,
+    "BlipDiffusionControlNetPipeline": _SUBJECT,
+    "BlipDiffusionPipeline": _SUBJECT,
+    "CycleDiffusionPipeline": "its batch holds rows of a second prompt, that of the picture it goes by",
     "KolorsImg2ImgPipeline": _CHATGLM,
     "KolorsPAGPipeline": _CHATGLM,
     "KolorsPipeline": _CHATGLM,
+    "LDMTextToImagePipeline": _INSIDE,
+    "LEditsPPPipelineStableDiffusion": _OWN_PROCESSORS,
+    "LEditsPPPipelineStableDiffusionXL": _OWN_PROCESSORS,
+    "SemanticStableDiffusionPipeline": _INSIDE,
     "StableDiffusion3PAGImg2ImgPipeline": _PERTURBED,
     "StableDiffusion3PAGPipeline": _PERTURBED,
+    "StableDiffusionAttendAndExcitePipeline": _OWN_PROCESSORS,
+    "StableDiffusionInstructPix2PixPipeline": _INSIDE,
+    "StableDiffusionLatentUpscalePipeline": "its encode_prompt is not that of the other Stable Diffusion pipelines",
     "StableDiffusionPanoramaPipeline": _CROPS,
+    "StableDiffusionParadigmsPipeline": "it denoises several steps in one call",
+    "StableDiffusionPipelineSafe": _INSIDE,
+    "StableDiffusionPix2PixZeroPipeline": _OWN_PROCESSORS,
+    "StableDiffusionSAGPipeline": _OWN_PROCESSORS,
+    "StableDiffusionXLInstructPix2PixPipeline": "its batch holds rows of the negative prompt twice",
+    "StableUnCLIPPipeline": "its prior reads the prompt as text, and the pipeline takes no embeddings beside it",
+    "VQDiffusionPipeline": _INSIDE,
+    "VersatileDiffusionDualGuidedPipeline": _INSIDE,
+    "VersatileDiffusionTextToImagePipeline": _INSIDE,
+    "VisualClozeGenerationPipeline": _PUT_TOGETHER,
+    "VisualClozePipeline": _PUT_TOGETHER,
 }
 """Pipelines that are refused although their denoiser is served in others: the reason, a clause."""
 
@@ -65,9 +97,13 @@ REFUSED: dict[str, Refusal] = {
     "CogView4Transformer2DModel": Refusal(
         ("CogView4",), "its pipeline fills a text up on the left, to the next 16 tokens, and not to one length"
     ),
+    "CosmosTransformer3DModel": Refusal(
+        ("Cosmos text to image",), "its latents and its text come as those of a video with one frame"
+    ),
     "DreamLiteUNetModel": Refusal(("DreamLite",), _IN_A_TEMPLATE),
     "ErnieImageTransformer2DModel": Refusal(("Ernie-Image",), _AS_LONG_AS_ITS_TOKENS),
     "Flux2Transformer2DModel": Refusal(("Flux.2", "Flux.2 Klein"), _IN_A_TEMPLATE),
+    "Flux3Transformer2DModel": Refusal(("Flux.3",), "diffusers has only a modular pipeline for it"),
     "GlmImageTransformer2DModel": Refusal(
         ("GLM-Image",),
         "words reach it as prior tokens that another model writes; only texts in quotes have rows of their own",
@@ -80,6 +116,8 @@ REFUSED: dict[str, Refusal] = {
     ),
     "HunyuanImageTransformer2DModel": Refusal(("HunyuanImage",), _IN_A_TEMPLATE),
     "Ideogram4Transformer2DModel": Refusal(("Ideogram 4",), _IN_A_TEMPLATE),
+    "JoyImageEditPlusTransformer3DModel": Refusal(("JoyImage-Edit-Plus",), _READS_A_PICTURE),
+    "JoyImageEditTransformer3DModel": Refusal(("JoyImage-Edit",), _READS_A_PICTURE),
     "Kandinsky3UNet": Refusal(
         ("Kandinsky 3",), "its pipeline cuts text and mask after the longest prompt's last token"
     ),
@@ -101,12 +139,27 @@ REFUSED: dict[str, Refusal] = {
     "QwenImage21Transformer2DModel": Refusal(("Qwen-Image 2.1",), _IN_A_TEMPLATE),
     "QwenImageTransformer2DModel": Refusal(("Qwen-Image",), _IN_A_TEMPLATE),
     "SanaTransformer2DModel": Refusal(("Sana", "Sana-Sprint"), _IN_A_TEMPLATE),
-    "StableCascadeUNet": Refusal(
-        ("Stable Cascade",),
-        "its layers read text and image embeddings as the keys of one call, in two models one after the other",
+    "StableCascadeUNet": Refusal(("Stable Cascade",), _TWO_MODELS),
+    "UNetControlNetXSModel": Refusal(
+        ("ControlNet-XS",), "its UNet and its ControlNet are one model, whose layers promptattn cannot tell apart yet"
     ),
+    "UNetFlatConditionModel": Refusal(("Versatile Diffusion",), _INSIDE),
+    "UVit2DModel": Refusal(("aMUSEd",), _INSIDE),
+    "UniDiffuserModel": Refusal(
+        ("UniDiffuser",), "it denoises text beside the image, in rows that promptattn cannot place"
+    ),
+    "WuerstchenDiffNeXt": Refusal(("Wuerstchen",), _TWO_MODELS),
+    "WuerstchenPrior": Refusal(("Wuerstchen",), _TWO_MODELS),
     "ZImageTransformer2DModel": Refusal(("Z-Image",), _IN_A_TEMPLATE),
 }
+
+
+def why_pipeline_refused(pipe: Any) -> str | None:
+    """Why this pipeline cannot be attended, whatever its denoiser is, or None where that is not known of it."""
+    for cls in type(pipe).__mro__:
+        if reason := REFUSED_PIPELINES.get(cls.__name__):
+            return reason
+    return why_out_of_scope(type(pipe))
 
 
 def why_refused(denoiser: torch.nn.Module) -> str | None:
@@ -117,4 +170,4 @@ def why_refused(denoiser: torch.nn.Module) -> str | None:
     layers = attention_layers(denoiser).values()
     if any("AttnAddedKV" in cls.__name__ for layer in layers for cls in type(layer.processor).__mro__):
         return ADDED_KEYS.reason
-    return None
+    return why_out_of_scope(type(denoiser))

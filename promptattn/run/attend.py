@@ -13,7 +13,7 @@ from promptattn.errors import CaptureError, ConfigError, PromptSyntaxError, Unsu
 from promptattn.maps import HeatMaps
 from promptattn.maps.capture import Capture
 from promptattn.processors.layouts import Layout, layout_of
-from promptattn.processors.refused import REFUSED_PIPELINES
+from promptattn.processors.refused import why_pipeline_refused, why_refused
 from promptattn.prompt import Prompt, Span, TokenPlan
 from promptattn.prompt.parsing import SYNTAXES, as_prompt
 from promptattn.prompt.timeline import all_spans
@@ -352,16 +352,19 @@ def served(pipe: Any) -> tuple[torch.nn.Module, Layout]:
     Raises:
         UnsupportedModelError: for a pipeline that cannot be attended; says why.
     """
+    if reason := why_pipeline_refused(pipe):
+        raise UnsupportedModelError(f"{type(pipe).__name__} cannot be attended: {reason}.")
     denoiser = getattr(pipe, "unet", None)
     if denoiser is None:
         denoiser = getattr(pipe, "transformer", None)
     if not isinstance(denoiser, torch.nn.Module) or not hasattr(pipe, "encode_prompt"):
+        for part in getattr(pipe, "components", {}).values():
+            if isinstance(part, torch.nn.Module) and (reason := why_refused(part)):
+                raise UnsupportedModelError(f"{type(pipe).__name__} cannot be attended: {reason}.")
         raise UnsupportedModelError(
             f"{type(pipe).__name__} is not a text-to-image pipeline that promptattn can attend: it needs a denoiser"
             " (pipe.unet or pipe.transformer) and encode_prompt."
         )
-    if reason := REFUSED_PIPELINES.get(type(pipe).__name__):
-        raise UnsupportedModelError(f"{type(pipe).__name__} cannot be attended: {reason}.")
     if _is_compiled(denoiser):
         raise UnsupportedModelError(
             "the denoiser is compiled by torch.compile, and attend() changes from step to step what its layers do;"
