@@ -24,7 +24,7 @@ from promptattn.errors import ExportError
 from promptattn.maps import ColumnInfo, HeatMaps, LayerMaps, PatchMaps, PromptInfo, Reading, TextAttention
 from promptattn.prompt import Token, Word
 
-__all__ = ["FORMAT", "VERSION", "describe", "load", "write_arrays"]
+__all__ = ["FORMAT", "VERSION", "build_prompt", "describe", "describe_prompt", "load", "write_arrays"]
 
 FORMAT = "promptattn-maps"
 VERSION = 1
@@ -43,7 +43,7 @@ def describe(maps: HeatMaps) -> dict[str, Any]:
         "image_size": list(maps.image_size),
         "rule": maps.rule,
         "prompt_index": list(maps.prompt_index),
-        "prompts": [_describe_prompt(prompt) for prompt in maps.prompts],
+        "prompts": [describe_prompt(prompt) for prompt in maps.prompts],
         "averaged": maps.averaged,
         "layers": [_describe_layer(layer, "attention") for layer in maps.records],
         "sources": [_describe_layer(layer, "looking") for layer in maps.sources],
@@ -76,7 +76,8 @@ def describe(maps: HeatMaps) -> dict[str, Any]:
     return description
 
 
-def _describe_prompt(prompt: PromptInfo) -> dict[str, Any]:
+def describe_prompt(prompt: PromptInfo) -> dict[str, Any]:
+    """A prompt as values that JSON can hold."""
     return {
         "text": prompt.text,
         "tokens": [asdict(token) for token in prompt.tokens],
@@ -166,7 +167,7 @@ def _read_safetensors(file: Path) -> tuple[str, Arrays]:
 
 def _build(description: dict[str, Any], arrays: Arrays) -> HeatMaps:
     return HeatMaps(
-        prompts=tuple(_build_prompt(prompt) for prompt in description["prompts"]),
+        prompts=tuple(build_prompt(prompt) for prompt in description["prompts"]),
         records=tuple(_build_layer(layer, arrays) for layer in description["layers"]),
         image_size=_pair(description["image_size"]),
         prompt_index=tuple(description["prompt_index"]),
@@ -191,7 +192,8 @@ def _build(description: dict[str, Any], arrays: Arrays) -> HeatMaps:
     )
 
 
-def _build_prompt(prompt: dict[str, Any]) -> PromptInfo:
+def build_prompt(prompt: dict[str, Any]) -> PromptInfo:
+    """The prompt that `describe_prompt` described."""
     first, *others = [_build_reading(reading) for reading in (prompt, *prompt.get("others", ()))]
     return PromptInfo(
         text=prompt["text"],

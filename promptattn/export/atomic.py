@@ -16,7 +16,7 @@ from pathlib import Path
 
 from promptattn.errors import ExportError
 
-__all__ = ["MARKER", "atomic_folder"]
+__all__ = ["MARKER", "atomic_folder", "reason", "refuse_occupied"]
 
 MARKER = "maps.json"
 """The file that shows that a folder is an export, so that replacing it destroys nothing else."""
@@ -40,7 +40,7 @@ def atomic_folder(
     """
     goal = Path(folder).expanduser()
     goal = Path(os.path.realpath(goal))  # a link to a folder stays a link, to the new content
-    _refuse_occupied(goal, force, (marker,) if isinstance(marker, str) else marker)
+    refuse_occupied(goal, force, marker)
     made: list[Path] = []
     partial = goal.with_name(f".{goal.name}.partial-{secrets.token_hex(4)}")
     try:
@@ -59,7 +59,9 @@ def atomic_folder(
         raise
 
 
-def _refuse_occupied(goal: Path, force: bool, markers: tuple[str, ...]) -> None:
+def refuse_occupied(goal: Path, force: bool, marker: str | tuple[str, ...] = MARKER) -> None:
+    """Raise the `ExportError` that `atomic_folder` raises where there is something that may not be replaced."""
+    markers = (marker,) if isinstance(marker, str) else marker
     with _told(goal):
         if not goal.exists():
             return
@@ -115,13 +117,14 @@ def _told(goal: Path, within: Path | None = None) -> Iterator[None]:
     except OSError as error:
         if within is not None and error.errno not in _DISK and str(within) not in str(error.filename or ""):
             raise
-        raise ExportError(f"{_reason(error, goal)} Nothing was left behind.") from error
+        raise ExportError(f"{reason(error, goal)} Nothing was left behind.") from error
 
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 
 
-def _reason(error: OSError, goal: Path) -> str:
+def reason(error: OSError, goal: Path) -> str:
+    """An operating-system error as one sentence about what could not be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"The disk is full: '{goal}' could not be written; free some space or choose another disk."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
