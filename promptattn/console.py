@@ -9,10 +9,11 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from promptattn.errors import ConfigError, PromptAttnError, PromptAttnWarning, PromptSyntaxError
+from promptattn.memory import readable, used
 
 __all__ = ["FAILURE", "USAGE", "emit", "err", "note", "out", "progress", "told"]
 
@@ -39,11 +40,24 @@ class _Bar:
         self._bar.update(self._task, completed=done, total=total, count=f"{done}/{total} steps")
 
 
+class _MemoryColumn(ProgressColumn):
+    """What this process holds of memory, on the GPU where it uses one."""
+
+    max_refresh = 1.0
+
+    def render(self, task: Task) -> Text:
+        return Text(readable(used()), style="dim")
+
+
 @contextmanager
-def progress() -> Iterator[_Bar]:
-    """A progress bar on stderr that is gone afterwards."""
+def progress(*, shown: bool = True) -> Iterator[_Bar]:
+    """One line on stderr, gone afterwards: what is being done, steps, time left and memory.
+
+    Only for a person who watches: nothing where stderr is no terminal, and nothing unless `shown`.
+    """
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[count]}"))
-    with Progress(*columns, TimeRemainingColumn(), console=err, transient=True) as bar:
+    timed = (TimeRemainingColumn(), _MemoryColumn())
+    with Progress(*columns, *timed, console=err, transient=True, disable=not (shown and err.is_terminal)) as bar:
         yield _Bar(bar)
 
 

@@ -2,6 +2,7 @@
 
 import typer
 
+from promptattn.cli.batch import batch
 from promptattn.cli.convert import convert
 from promptattn.cli.explain import explain
 from promptattn.cli.export import export
@@ -10,7 +11,7 @@ from promptattn.cli.models import models
 from promptattn.cli.sweep import sweep
 from promptattn.cli.tokens import tokens
 
-__all__ = ["app", "convert", "explain", "export", "generate", "main", "models", "sweep", "tokens"]
+__all__ = ["app", "batch", "convert", "explain", "export", "generate", "main", "models", "sweep", "tokens"]
 
 app = typer.Typer(
     help="Weigh the words of a text-to-image prompt inside the attention, and see where each of them went.",
@@ -21,6 +22,7 @@ app = typer.Typer(
 app.command()(generate)
 app.command()(export)
 app.command()(sweep)
+app.command()(batch)
 app.command()(explain)
 app.command()(tokens)
 app.command()(convert)

@@ -1,0 +1,77 @@
+"""The processes of one run, as `accelerate launch` starts them: who does what, and what all of them agree on."""
+
+import os
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from promptattn.errors import ConfigError, PromptAttnError
+
+__all__ = ["Processes", "launched_as"]
+
+T = TypeVar("T")
+
+# A process that is done waits for the slowest, which may take days; one that dies ends the others through the launcher.
+_PATIENCE = timedelta(days=30)
+
+
+def launched_as() -> tuple[int, int]:
+    """(rank, number of processes) as a launcher says in the environment; (0, 1) without one. Imports nothing."""
+    count = os.environ.get("WORLD_SIZE", "1")
+    rank = os.environ.get("RANK", "0")
+    return (int(rank), int(count)) if rank.isdigit() and count.isdigit() else (0, 1)
+
+
+class Processes:
+    """This process among those of the run, through accelerate's `PartialState`; alone without a launcher."""
+
+    def __init__(self, device: str) -> None:
+        from accelerate import PartialState
+
+        kwargs = {"timeout": _PATIENCE} if launched_as()[1] > 1 else {}
+        self._state = PartialState(cpu=device == "cpu", **kwargs)
+        self.count: int = self._state.num_processes
+        self.rank: int = self._state.process_index
+        self.is_first = self.rank == 0
+        self.device = self._own_device(device)
+
+    def _own_device(self, device: str) -> str:
+        if self.count == 1:
+            return device
+        if device in ("auto", "cuda"):
+            return str(self._state.device)
+        if device != "cpu":
+            raise ConfigError(f"--device {device} is one device for {self.count} processes; use auto, cuda or cpu.")
+        return device
+
+    def share(self, work: Sequence[T]) -> list[T]:
+        """This process's share of the work, as `PartialState.split_between_processes` splits it."""
+        with self._state.split_between_processes(list(work)) as own:
+            return list(own)
+
+    def wait(self) -> None:
+        """Wait until all have come so far."""
+        self._state.wait_for_everyone()
+
+    def agreed(self, decide: Callable[[], T]) -> T:
+        """What the first process decides, in all of them; what it raises is raised in all of them."""
+        if self.count == 1:
+            return decide()
+        from accelerate.utils import broadcast_object_list
+
+        told: list[Any] = [None, None]
+        if self.is_first:
+            try:
+                told = [decide(), None]
+            except PromptAttnError as error:
+                told = [None, error]
+        broadcast_object_list(told)
+        result, error = told
+        if error is not None:
+            raise error
+        return result
+
+    def close(self) -> None:
+        """Leave the others, in good order."""
+        if self.count > 1:
+            self._state.destroy_process_group()

@@ -1,0 +1,158 @@
+"""`promptattn batch`: every line of a file of prompts."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from promptattn.cli.options import (
+    ClipSkip,
+    Config,
+    Device,
+    Dtype,
+    Guidance,
+    Height,
+    Json,
+    Metadata,
+    Method,
+    ModelOfConfig,
+    Negative,
+    Seed,
+    Sets,
+    Steps,
+    Strength,
+    Syntax,
+    Verbose,
+    Where,
+    Width,
+)
+from promptattn.cli.settings import settings, with_maps
+from promptattn.console import FAILURE, emit, note, out, progress, told
+
+if TYPE_CHECKING:
+    from promptattn.batch import BatchResult
+
+__all__ = ["batch"]
+
+
+def batch(
+    prompts: Annotated[
+        str,
+        typer.Argument(
+            help="A .txt with one prompt a line, or a .jsonl or .csv whose lines can have settings of their own."
+        ),
+    ],
+    folder: Annotated[str, typer.Option("--out", "-o", help="Folder for the results, or of a run to go on with.")],
+    negative: Negative = None,
+    config: Config = None,
+    sets: Sets = None,
+    model: ModelOfConfig = None,
+    size: Annotated[int, typer.Option("--batch", "-b", help="Lines in one call of the model.")] = 1,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse a file with a line that cannot be made, before making any.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Make lines anew that the folder has with other settings.")
+    ] = False,
+    seed: Seed = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
+    height: Height = None,
+    width: Width = None,
+    images: Annotated[int | None, typer.Option(help="How many images of each line.  [default: 1]")] = None,
+    syntax: Syntax = None,
+    method: Method = None,
+    where: Where = None,
+    strength: Strength = None,
+    clip_skip: ClipSkip = None,
+    maps: Annotated[
+        bool | None, typer.Option("--maps/--no-maps", help="Record and save the maps of every word.  [default: maps]")
+    ] = None,
+    metadata: Metadata = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make every line of a file of prompts, each in a folder of its own, and go on where an earlier run ended.
+
+    A line of a .jsonl or .csv has a `prompt` and any of `name`, `negative_prompt`, `seed`, `steps`, `guidance`,
+    `images`, `height`, `width`, `method`, `where`, `strength` and the other settings of a config. A line that cannot be
+    read or made is told of and listed in `manifest.jsonl`, and the others go on. Killed or stopped, the same command
+    goes on; nothing is made twice.
+
+    With several processes: `accelerate launch --num_processes 4 --module promptattn.cli batch prompts.txt --out out`
+
+    Exit codes: 0 when every line is done, 1 when one is not, 2 for usage.
+
+    **Examples:**
+
+    `promptattn batch prompts.txt --out out --seed 7`
+
+    `promptattn batch prompts.csv --out out --model sdxl --batch 4 --no-maps --json`
+    """
+    options = settings(
+        negative=negative,
+        model=model,
+        seed=seed,
+        steps=steps,
+        guidance=guidance,
+        height=height,
+        width=width,
+        images=images,
+        syntax=syntax,
+        method=method,
+        where=where,
+        strength=strength,
+        clip_skip=clip_skip,
+        device=device,
+        dtype=dtype,
+        capture=False if maps is False else None,
+        metadata=metadata,
+    )
+    with told(verbose):
+        from promptattn.batch import Telling, run_batch
+        from promptattn.batch.processes import launched_as
+        from promptattn.config import load_config
+
+        is_first = launched_as()[0] == 0
+        wanted = load_config(config, sets or (), options)
+        if maps:
+            wanted = with_maps(wanted)
+        with progress(shown=is_first and not as_json) as bar:
+            telling = Telling(stage=bar.stage, step=bar.step, note=note)
+            made = run_batch(prompts, folder, wanted, batch=size, strict=strict, force=force, telling=telling)
+        if is_first:
+            emit(_summary(made)) if as_json else _show(made)
+        if made.count("done") < len(made.entries):
+            raise typer.Exit(FAILURE)
+
+
+def _summary(made: "BatchResult") -> dict[str, Any]:
+    return {
+        "folder": str(made.folder),
+        "lines": len(made.entries),
+        **{status: made.count(status) for status in ("done", "failed", "unreadable")},
+        "done_before": made.before,
+        "seconds": round(made.seconds, 3),
+        "processes": made.processes,
+        "unlisted": made.unlisted,
+        "entries": made.entries,
+    }
+
+
+def _show(made: "BatchResult") -> None:
+    done, total = made.count("done"), len(made.entries)
+    new = done - made.before
+    pace = f" ({new} in {made.seconds:.1f} s)" if new else " (nothing was left to do)" if done == total else ""
+    out.print(Text(f"{done} of {total} lines are done{pace}, in {made.folder}."))
+    for status, what in (
+        ("failed", "failed and are tried again by the same command"),
+        ("unreadable", "cannot be read"),
+    ):
+        if count := made.count(status):
+            out.print(Text(f"{count} {what}; manifest.jsonl says why."))
+    if made.unlisted:
+        note(
+            "warning", f"{len(made.unlisted)} folders are of lines that the file no longer has: {made.unlisted[0]} ..."
+        )
