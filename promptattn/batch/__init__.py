@@ -1,4 +1,4 @@
-"""Batches: every line of a file of prompts in a folder of its own, on one process or many, and on again after a kill."""
+"""Batches: every line of a file of prompts in a folder of its own, on one process or many, resumed after a kill."""
 
 from promptattn.batch.items import Item
 from promptattn.batch.lines import Line, read_lines

@@ -85,9 +85,7 @@ class BatchFolder:
             "options": request,
         }
         if earlier.get("version", _VERSION) != _VERSION:
-            raise ExportError(
-                f"'{file}' is of version {earlier['version']!r}; this promptattn goes on with {_VERSION}."
-            )
+            raise ExportError(f"'{file}' is of version {earlier['version']!r}; this promptattn takes {_VERSION}.")
         self._write_file(file, _json(said, indent=1))
         if earlier.get("batch", batch) != batch:
             return (

@@ -128,7 +128,8 @@ def _settings_of_object(line: str) -> dict[str, Any]:
         return {PROMPT: value}
     if not isinstance(value, dict):
         raise ConfigError(f'it must be an object with a prompt, such as {{"prompt": "a cat"}}, not {_kind(value)}')
-    return _with_prompt({_SHORT.get(key, key): each for key, each in value.items()})
+    named: dict[str, Any] = value
+    return _with_prompt({_SHORT.get(key, key): each for key, each in named.items()})
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Two batches never write into one folder at the same time: a lock that ends with the process, however it ends."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Any

@@ -66,10 +66,10 @@ class Processes:
             except PromptAttnError as error:
                 told = [None, error]
         broadcast_object_list(told)
-        result, error = told
-        if error is not None:
-            raise error
-        return result
+        decision, refusal = told
+        if refusal is not None:
+            raise refusal
+        return decision
 
     def close(self) -> None:
         """Leave the others, in good order."""

@@ -146,13 +146,10 @@ def _show(made: "BatchResult") -> None:
     new = done - made.before
     pace = f" ({new} in {made.seconds:.1f} s)" if new else " (nothing was left to do)" if done == total else ""
     out.print(Text(f"{done} of {total} lines are done{pace}, in {made.folder}."))
-    for status, what in (
-        ("failed", "failed and are tried again by the same command"),
-        ("unreadable", "cannot be read"),
-    ):
+    reasons = {"failed": "failed and are tried again by the same command", "unreadable": "cannot be read"}
+    for status, what in reasons.items():
         if count := made.count(status):
             out.print(Text(f"{count} {what}; manifest.jsonl says why."))
     if made.unlisted:
-        note(
-            "warning", f"{len(made.unlisted)} folders are of lines that the file no longer has: {made.unlisted[0]} ..."
-        )
+        shown = ", ".join(made.unlisted[:3]) + (" ..." if len(made.unlisted) > 3 else "")
+        note("warning", f"the file no longer has the lines of {len(made.unlisted)} folders, which are kept: {shown}")
