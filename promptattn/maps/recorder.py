@@ -10,7 +10,7 @@ from promptattn.core import Columns
 from promptattn.maps.capture import Relation
 from promptattn.places import Grid, Places
 
-__all__ = ["ALL_STEPS", "LayerSums", "Recorder", "Source", "Sum", "Watched", "source_of"]
+__all__ = ["ALL_STEPS", "Arrange", "LayerSums", "Recorder", "Source", "Sum", "Watched", "source_of"]
 
 
 Source = int

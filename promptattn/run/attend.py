@@ -9,19 +9,24 @@ from typing import Any, Self, get_args
 
 import torch
 
-from promptattn.errors import CaptureError, ConfigError, PromptSyntaxError, UnsupportedModelError
+from promptattn.errors import CaptureError, ConfigError, ExportError, PromptSyntaxError, UnsupportedModelError
 from promptattn.maps import HeatMaps
 from promptattn.maps.capture import Capture
+from promptattn.maps.stream import Stream
 from promptattn.processors.layouts import Layout, layout_of
 from promptattn.processors.refused import why_pipeline_refused, why_refused
 from promptattn.prompt import Prompt, Span, TokenPlan
 from promptattn.prompt.parsing import SYNTAXES, as_prompt
 from promptattn.prompt.timeline import all_spans
-from promptattn.run.collect import collect
+from promptattn.records import Records, RecordsSize, open_records
+from promptattn.run.collect import collect, denoiser_name
 from promptattn.run.denoiser import DenoiserWatch, Rows, Target
 from promptattn.run.encoding import Encoded
 from promptattn.run.obstacles import check_obstacles
+from promptattn.run.planning import scheduled_calls
 from promptattn.run.script import Script
+from promptattn.run.sizes import latent_size
+from promptattn.run.streaming import Streaming
 from promptattn.run.wordings import Wordings
 from promptattn.selection import Steps, check_steps
 from promptattn.telling import tell
@@ -155,6 +160,7 @@ class AttentionRun:
         self._text_length = max_sequence_length
         self._images_per_prompt = num_images_per_prompt
         self._watch: DenoiserWatch | None = None
+        self._streaming: Streaming | None = None
         self._maps: tuple[int, HeatMaps] | None = None
         self._inputs: dict[str, Any] = {}
         self.prompts: tuple[Prompt, ...] = tuple(prompts)
@@ -171,6 +177,8 @@ class AttentionRun:
         )
         self._script = Script(pipe, prompts, negatives, wordings, capture=capture, report=tell)
         check_obstacles(pipe, self._denoiser, self._script, prompts, guided=self._takes_negative())
+        if capture is not None and isinstance(capture.stream, Stream):
+            self._streaming = Streaming(capture, capture.stream, denoiser_name(pipe), self._meta())
 
     @property
     def plans(self) -> tuple[TokenPlan, ...]:
@@ -204,6 +212,7 @@ class AttentionRun:
             capture=self._capture,
             layers=self._layers,
             steps=self._steps,
+            streaming=self._streaming,
         )
         return self
 
@@ -212,6 +221,7 @@ class AttentionRun:
     ) -> None:
         assert self._watch is not None
         self._watch.remove()
+        self._close_records(quietly=error is not None)
         if kind is None:
             self._watch.warn_if_idle()
 
@@ -244,6 +254,49 @@ class AttentionRun:
         if self._maps is None or self._maps[0] != watch.recognised:
             self._maps = watch.recognised, collect(watch, self._pipe, self._meta())
         return self._maps[1]
+
+    @property
+    def records(self) -> Records:
+        """What was streamed of the pipeline call made last; also after the `with` block.
+
+        Raises:
+            CaptureError: when nothing was: the capture has no `stream`, or the pipeline has not been called.
+        """
+        streaming = self._streamed("there are no records")
+        if streaming.folder is None:
+            raise CaptureError("there are no records yet: call the pipeline inside the context, pipe(**run.inputs).")
+        streaming.close()
+        return open_records(streaming.folder)
+
+    def records_size(
+        self, num_inference_steps: int | None = None, *, height: int | None = None, width: int | None = None
+    ) -> RecordsSize:
+        """How much a pipeline call with these arguments will stream, to the byte; there from entry on.
+
+        None is what the pipeline does unless it is told. For latents, calls and layers that the arguments do not tell
+        (image to image makes fewer steps), it is too much.
+
+        Raises:
+            ConfigError: before entry, and where the pipeline does not tell its usual size.
+            CaptureError: when the capture has no `stream`.
+        """
+        self._streamed("nothing is streamed")
+        if self._watch is None:
+            raise ConfigError("run.records_size() is there once the run is entered: with attend(...) as run: ...")
+        calls = scheduled_calls(self._pipe, num_inference_steps)
+        latents = latent_size(self._pipe, height, width)
+        plan = self._watch.records_plan(
+            self._script.timeline(max(calls) + 1),
+            grids=self._layout.grids(latents, self._denoiser.config),
+            images=len(self.prompts) * (self._images_per_prompt or 1),
+            calls=calls,
+        )
+        return plan.size
+
+    def annotate(self, meta: Mapping[str, Any]) -> None:
+        """Note what else is known of the call made last with its records: values that JSON can hold."""
+        if self._streaming is not None:
+            self._streaming.annotate(meta)
 
     # Steps of entering.
 
@@ -305,6 +358,22 @@ class AttentionRun:
         parameter = inspect.signature(self._pipe.__call__).parameters.get("negative_prompt")
         stands = parameter is not None and parameter.default is not None
         return {"negative_prompt": None} if stands and "negative_prompt_embeds" in inputs else {}
+
+    def _streamed(self, what: str) -> Streaming:
+        if self._streaming is None:
+            raise CaptureError(f'{what}: this run was made without Capture(stream="a folder").')
+        return self._streaming
+
+    def _close_records(self, *, quietly: bool) -> None:
+        """Write out what was recorded; quietly: there is an error under way that must not be hidden by another."""
+        if self._streaming is None:
+            return
+        try:
+            self._streaming.close()
+        except ExportError as error:
+            if not quietly:
+                raise
+            tell(str(error))
 
     def _meta(self) -> Mapping[str, Any]:
         return {

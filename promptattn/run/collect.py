@@ -9,24 +9,25 @@ from numpy.typing import NDArray
 
 from promptattn.maps import Capture, HeatMaps, LayerMaps, PatchMaps, TextAttention
 from promptattn.maps.capture import Relation
+from promptattn.maps.joint_text import joint_text_attention
 from promptattn.maps.recorder import Recorder
+from promptattn.run.arranging import arrangement
 from promptattn.run.denoiser import DenoiserWatch
 from promptattn.run.encoder_maps import text_encoder_maps
 from promptattn.run.script import Timeline
+from promptattn.run.sizes import image_size
 
-__all__ = ["collect"]
+__all__ = ["collect", "denoiser_name"]
 
 
 def collect(watch: DenoiserWatch, pipe: Any, meta: Mapping[str, Any]) -> HeatMaps:
     """All that was recorded of the image made last, moved to the host as numpy."""
     timeline = watch.timeline
     assert timeline is not None
-    scale = int(getattr(pipe, "vae_scale_factor", 8))
-    height, width = watch.sample_size
     return HeatMaps(
         prompts=timeline.columns.prompts,
         records=tuple(_layer(recorder, name) for recorder, name in _layers(watch, "image->text")),
-        image_size=(height * scale, width * scale),
+        image_size=image_size(pipe, watch.sample_size),
         prompt_index=watch.images,
         patches=tuple(
             patch
@@ -34,7 +35,7 @@ def collect(watch: DenoiserWatch, pipe: Any, meta: Mapping[str, Any]) -> HeatMap
             for patch in _patches(recorder, name, watch.capture)
         ),
         sources=tuple(_sources(recorder, name, timeline, watch) for recorder, name in _layers(watch, "text->image")),
-        text_attention=(*text_encoder_maps(timeline), *_joint_attention(watch, timeline, _denoiser_name(pipe))),
+        text_attention=(*text_encoder_maps(timeline), *_joint_attention(watch, timeline, denoiser_name(pipe))),
         meta={**meta, "steps": watch.total},
     )
 
@@ -44,7 +45,8 @@ def _layers(watch: DenoiserWatch, relation: Relation) -> list[tuple[Recorder, st
     return [] if recorder is None else [(recorder, name) for name in recorder.layers]
 
 
-def _denoiser_name(pipe: Any) -> str:
+def denoiser_name(pipe: Any) -> str:
+    """What the pipeline calls its denoiser."""
     return "unet" if getattr(pipe, "unet", None) is not None else "transformer"
 
 
@@ -60,47 +62,22 @@ def _layer(recorder: Recorder, name: str) -> LayerMaps:
 
 
 def _sources(recorder: Recorder, name: str, timeline: Timeline, watch: DenoiserWatch) -> LayerMaps:
-    """Where the words look: each row of a text that holds a token goes to that token's column, others stay empty."""
-    grid, columns = recorder.layers[name].grid, timeline.columns
-
-    def arranged(source: int, mass: torch.Tensor) -> torch.Tensor:
-        """From `[image, text row, place]` to `[image, place, column]`."""
-        whole = mass.new_zeros(len(mass), mass.shape[2], columns.count)
-        for image, prompt in enumerate(watch.images):
-            rows, places = columns.token_rows(*timeline.texts[source], prompt)
-            whole[image, :, places] = mass[image, rows].mT
-        return whole
-
+    """Where the words look."""
+    grid = recorder.layers[name].grid
+    arranged = arrangement("text->image", timeline, watch.images)
     steps = recorder.steps(name, arranged)
     per_step = np.stack([_array(step, grid) for step in steps.values()]) if steps else None
     return LayerMaps(name, grid, _array(recorder.mean(name, arranged), grid), per_step, steps=tuple(steps) or None)
 
 
 def _joint_attention(watch: DenoiserWatch, timeline: Timeline, denoiser: str) -> Iterator[TextAttention]:
-    """Attention among the tokens of one encoder in the denoiser's joint attention, per image; mean over recorded steps.
-
-    What goes to the image, to other encoders' tokens and to padding is missing from the sums.
-    """
-    recorder, columns = watch.recorders.get("text->text"), timeline.columns
+    """Attention among the tokens of one encoder in the denoiser's joint attention; mean over recorded steps."""
+    recorder = watch.recorders.get("text->text")
     if recorder is None or not recorder.layers:
         return
-
-    def arranged(source: int, mass: torch.Tensor) -> torch.Tensor:
-        """From `[image, text row, column]` to `[image, column, column]`: the rows of tokens as those of the columns."""
-        whole = mass.new_zeros(len(mass), columns.count, columns.count)
-        for image, prompt in enumerate(watch.images):
-            rows, places = columns.token_rows(*timeline.texts[source], prompt)
-            whole[image, places] = mass[image, rows]
-        return whole
-
-    mass = torch.stack([recorder.mean(name, arranged) for name in recorder.layers], dim=1).float().cpu()
-    for image, prompt in enumerate(watch.images):
-        infos = columns.prompts[prompt].columns
-        for reading in columns.prompts[prompt].readings:
-            kept = [at for at, info in enumerate(infos) if info.kind == "token" and info.encoder == reading.encoder]
-            matrix = mass[image][:, kept][:, :, kept].numpy()
-            tokens = tuple(infos[at] for at in kept)
-            yield TextAttention(f"{denoiser} {reading.encoder}", tokens, np.ascontiguousarray(matrix), prompt, image)
+    arranged = arrangement("text->text", timeline, watch.images)
+    mass = torch.stack([recorder.mean(name, arranged) for name in recorder.layers], dim=1).float().cpu().numpy()
+    yield from joint_text_attention(mass, timeline.columns.prompts, watch.images, denoiser)
 
 
 def _array(mass: torch.Tensor, grid: tuple[int, int]) -> NDArray[np.float32]:

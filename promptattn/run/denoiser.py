@@ -4,7 +4,7 @@ Where the prompt of a step is another than the one that the pipeline was given, 
 where it is several prompts joined by AND, the denoiser is called again for each and the predictions become one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -15,17 +15,23 @@ from promptattn.core import KeyWeights, Rule
 from promptattn.errors import ConfigError
 from promptattn.maps.capture import Capture, Relation
 from promptattn.maps.recorder import Recorder
+from promptattn.maps.stream_recorder import StreamRecorder
+from promptattn.places import Grid
 from promptattn.processors.install import Installation, attention_layers
 from promptattn.processors.layouts import DenoiserCall, LayerKind, Layout
 from promptattn.processors.rows import Block, recognise
 from promptattn.processors.rules import check_rule
+from promptattn.records import RecordsPlan
 from promptattn.run.aside import is_aside
 from promptattn.run.batch import Batch, Told
 from promptattn.run.composing import composed, prediction, with_prediction
 from promptattn.run.idle import Acted, why_idle
+from promptattn.run.planning import plan_records
 from promptattn.run.relations import check_heads, readers, relations
 from promptattn.run.script import Moment, Script, Timeline
+from promptattn.run.sizes import image_size
 from promptattn.run.steps import StepCounter, StepFollower
+from promptattn.run.streaming import Streaming
 from promptattn.selection import Steps, in_steps, match_layers
 from promptattn.telling import tell
 
@@ -86,6 +92,7 @@ class DenoiserWatch:
         capture: Capture | None,
         layers: Sequence[str] | str | None,
         steps: Steps,
+        streaming: Streaming | None = None,
     ) -> None:
         self._pipe = pipe
         self._denoiser = denoiser
@@ -95,6 +102,7 @@ class DenoiserWatch:
         self._carrier = target.script.carrier
         self.capture = capture
         self._steps = steps
+        self._streaming = streaming
         self.follower, self._stepping = StepFollower(), StepCounter()
         self.calls = self.recognised = 0
         self.timeline: Timeline | None = None
@@ -143,6 +151,7 @@ class DenoiserWatch:
         self._handles = []
         self._known = []
         self._current = self._unguided = None
+        self._drop()
         self._stepping.release()
         self.installation.remove()
 
@@ -154,10 +163,29 @@ class DenoiserWatch:
             if any(name not in self.recorders[relation].layers for relation in wanted)
         )
 
+    def records_plan(
+        self, timeline: Timeline, *, grids: Sequence[Grid], images: int, calls: Mapping[int, int]
+    ) -> RecordsPlan:
+        """What is streamed of one pipeline call; see :func:`plan_records`."""
+        assert self._streaming is not None
+        dtype = self._streaming.stream.dtype
+        return plan_records(
+            self._denoiser,
+            self._relations,
+            self._streaming.capture,
+            timeline,
+            grids=grids,
+            images=images,
+            calls=calls,
+            dtype=dtype,
+        )
+
     def _recorder(self, relation: Relation, capture: Capture) -> Recorder:
         heads: dict[str, int] | None = None
-        if capture.per_head and relation == "image->text":
+        if capture.per_head and (relation == "image->text" or self._streaming):
             heads = {name: int(layer.heads) for name, layer in attention_layers(self._denoiser).items()}
+        if self._streaming:
+            return StreamRecorder(self._streaming.take, heads=capture.heads, per_head=heads)
         # Between words a mean over the run is all that is kept.
         per_step = capture.per_step and relation != "text->text"
         return Recorder(heads=capture.heads, per_step=per_step, per_head=heads)
@@ -168,6 +196,7 @@ class DenoiserWatch:
         if self._again:
             return None  # made and armed here
         self._clear()
+        self._drop()
         self._current = None
         if is_aside(denoiser) != self._is_aside:
             return None  # another run's way of looking at the model, even where its text is this one's
@@ -181,7 +210,7 @@ class DenoiserWatch:
         self.follower.advance(call.timestep, self._pipe.scheduler, self._stepping.count(self._pipe.scheduler))
         timeline = self._target.script.timeline(self.follower.total)
         if batch.rows is not None and self._generation != self.follower.generations:
-            self._begin(call, timeline)
+            self._begin(call, timeline, batch.images)
         moment = timeline.at(self.follower.step)
         self._acted.reach(self.follower.step, timeline)
         self._current = _Call(call, batch, timeline, moment)
@@ -191,15 +220,26 @@ class DenoiserWatch:
             return None
         return self._layout.reworded(denoiser, args, kwargs, told.text, told.pooled, told.mask)
 
-    def _begin(self, call: DenoiserCall, timeline: Timeline) -> None:
+    def _begin(self, call: DenoiserCall, timeline: Timeline, images: tuple[int, ...]) -> None:
         """Forget the image before. Rows of the negative prompt alone do not: another run's may have the same text."""
         self._generation = self.follower.generations
         for recorder in self.recorders.values():
             recorder.reset()
         self.sample_size, self.total, self.timeline = call.size, self.follower.total, timeline
+        if self._streaming:
+            plan = self.records_plan(
+                timeline,
+                grids=list(call.grids.values()),
+                images=len(images),
+                calls=self.follower.calls_of_steps,
+            )
+            size = image_size(self._pipe, call.size)
+            self._streaming.begin(plan, timeline, images=images, image_size=size, steps=self.total)
 
     def _after(self, denoiser: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         self._clear()
+        for recorder in self._stream_recorders:
+            recorder.settle()
         current = None if self._again else self._current
         if current is None or not self._target.script.is_composed:
             return None
@@ -208,6 +248,15 @@ class DenoiserWatch:
         if current.batch.rows is None or not any(current.moment.composed):
             return None
         return self._composed(current, args, kwargs, output)
+
+    @property
+    def _stream_recorders(self) -> list[StreamRecorder]:
+        return [each for each in self.recorders.values() if isinstance(each, StreamRecorder)]
+
+    def _drop(self) -> None:
+        """Forget what a denoiser call recorded that did not come to its end."""
+        for recorder in self._stream_recorders:
+            recorder.drop()
 
     def _clear(self) -> None:
         for site in self.installation.sites.values():

@@ -1,9 +1,12 @@
-"""Pictures of the size that is asked for."""
+"""Sizes of pictures, in pixels and in latents."""
 
 import inspect
 from typing import Any
 
-__all__ = ["as_asked"]
+from promptattn.errors import ConfigError
+from promptattn.places import Grid
+
+__all__ = ["as_asked", "image_size", "latent_size"]
 
 
 def as_asked(pipe: Any) -> dict[str, bool]:
@@ -14,3 +17,29 @@ def as_asked(pipe: Any) -> dict[str, bool]:
     """
     takes = inspect.signature(type(pipe).__call__).parameters
     return {"use_resolution_binning": False} if "use_resolution_binning" in takes else {}
+
+
+def image_size(pipe: Any, latents: Grid) -> tuple[int, int]:
+    """(height, width) in pixels of the picture that is made of latents of this (height, width)."""
+    scale = _scale(pipe)
+    return latents[0] * scale, latents[1] * scale
+
+
+def latent_size(pipe: Any, height: int | None, width: int | None) -> Grid:
+    """(height, width) of the latents of a picture of so many pixels; None is what the pipeline makes unless told.
+
+    Raises:
+        ConfigError: where that cannot be told.
+    """
+    if height is not None and width is not None:
+        return height // _scale(pipe), width // _scale(pipe)
+    denoiser = getattr(pipe, "unet", None) or pipe.transformer
+    usual = getattr(pipe, "default_sample_size", None) or getattr(denoiser.config, "sample_size", None)
+    if usual is None:
+        raise ConfigError(f"{type(pipe).__name__} does not tell what size its pictures have: give height and width.")
+    rows, columns = (usual, usual) if isinstance(usual, int) else usual
+    return rows if height is None else height // _scale(pipe), columns if width is None else width // _scale(pipe)
+
+
+def _scale(pipe: Any) -> int:
+    return int(getattr(pipe, "vae_scale_factor", 8))

@@ -1,14 +1,15 @@
 """Following a pipeline through its denoising steps, from what its denoiser is called with."""
 
 import functools
+from collections import Counter
 from collections.abc import MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch.utils.weak import WeakIdKeyDictionary
 
-__all__ = ["StepCounter", "StepFollower", "step_of_call"]
+__all__ = ["StepCounter", "StepFollower", "calls_per_step", "step_of_call"]
 
 
 class StepCounter:
@@ -82,12 +83,14 @@ class StepFollower:
         step: the current step, from 0; -1 before the first call.
         total: the number of steps of this generation.
         generations: how many times a pipeline started from the first step while being followed.
+        calls_of_steps: how many calls each step of this generation makes.
         call: a number for all that is asked of the denoiser between two calls of the scheduler; it only rises.
     """
 
     step: int = -1
     total: int = 0
     generations: int = 0
+    calls_of_steps: Counter[int] = field(default_factory=Counter)
     call: int = 0
     _calls: int = 0
     _taken: int | None = None
@@ -121,7 +124,8 @@ class StepFollower:
             calls = 1 if schedule is None else max(len(schedule), 1)
             self._begin = _begin(timestep, scheduler, schedule)
             self._expected = calls - self._begin
-            self.total = step_of_call(self._expected - 1, scheduler, self._begin) + 1
+            self.calls_of_steps = calls_per_step(scheduler, self._expected, self._begin)
+            self.total = max(self.calls_of_steps) + 1
         self.step = step_of_call(self._calls, scheduler, self._begin)
         self._calls += 1
         self.call += 1
@@ -151,6 +155,11 @@ def step_of_call(call: int, scheduler: Any, begin: int = 0) -> int:
     if hasattr(scheduler, "plms_timesteps") and scheduler.num_inference_steps:
         return _pndm_step(begin + call, scheduler) - _pndm_step(begin, scheduler)
     return call // max(int(getattr(scheduler, "order", 1)), 1)
+
+
+def calls_per_step(scheduler: Any, calls: int, begin: int = 0) -> Counter[int]:
+    """How many of so many denoiser calls, the first of which may not be the schedule's, belong to each step."""
+    return Counter(step_of_call(call, scheduler, begin) for call in range(calls))
 
 
 def _pndm_step(index: int, scheduler: Any) -> int:
