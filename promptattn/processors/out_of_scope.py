@@ -15,6 +15,7 @@ _PROTEIN = "it makes the structure of a protein"
 _TEXT = "it writes text, and no image"
 _UNCONDITIONAL = "it reads no text"
 _FROM_A_PICTURE = "it goes by a picture, and reads no text"
+_FROM_EMBEDDINGS = "it draws the image embeddings that it is given, and reads no text"
 _EMBEDDINGS = "it makes embeddings, and no image"
 _MODULAR = (
     "modular pipelines encode text in blocks that their user puts together, so there is no one way in which the text"
@@ -95,6 +96,13 @@ _PIPELINES: Mapping[str, tuple[str, ...]] = {
         "marigold",
         "stable_diffusion.pipeline_stable_diffusion_image_variation",
     ),
+    _FROM_EMBEDDINGS: (
+        "kandinsky2_2.pipeline_kandinsky2_2",
+        "kandinsky2_2.pipeline_kandinsky2_2_controlnet",
+        "kandinsky2_2.pipeline_kandinsky2_2_controlnet_img2img",
+        "kandinsky2_2.pipeline_kandinsky2_2_img2img",
+        "kandinsky2_2.pipeline_kandinsky2_2_inpainting",
+    ),
     _EMBEDDINGS: ("flux.pipeline_flux_prior_redux",),
     _ONNX: (
         "deprecated.stable_diffusion_variants.pipeline_onnx_stable_diffusion_inpaint_legacy",
@@ -172,7 +180,13 @@ _MODELS: Mapping[str, tuple[str, ...]] = {
         "SparseControlNetModel",
         "ZImageControlNetModel",
     ),
-    _PART: ("DreamLiteTransformer2DModel", "MotionAdapter", "Transformer2DModel", "TransformerTemporalModel"),
+    _PART: (
+        "DreamLiteTransformer2DModel",
+        "MotionAdapter",
+        "Transformer2DModel",
+        "TransformerTemporalModel",
+        "UTransformer2DModel",
+    ),
 }
 
 _ROOT = "diffusers.pipelines."

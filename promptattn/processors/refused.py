@@ -35,6 +35,7 @@ _AS_LONG_AS_ITS_TOKENS = (
 )
 _TWO_MODELS = "its layers read text and image as the keys of one call, in two models one after the other"
 _READS_A_PICTURE = "its text encoder reads the picture that is edited among the words"
+_ONE_EMBEDDING = "words reach the image through one image embedding, in which none has a place of its own"
 _INSIDE = "it encodes its text inside its own call, where promptattn cannot have it encoded"
 
 ADDED_KEYS = Refusal(("DeepFloyd IF",), _KEYS_TOGETHER)
@@ -44,16 +45,22 @@ _CROPS = "it denoises overlapping crops, so no map would show the whole image"
 _PERTURBED = "its perturbed rows go through joint attention in a batch of another size"
 _CHATGLM = "its tokenizer, ChatGLM's, cannot tell which characters of the prompt a token stands for"
 _OWN_PROCESSORS = "it sets attention processors of its own, which build the attention matrix, and steers by them"
+_ALT = "its text encoder hands nothing on to its attention layers, which promptattn has to reach by it"
 _SUBJECT = "its text encoder reads a picture of the subject among the words"
 _PUT_TOGETHER = "its prompt is put together of a layout, a task and a content"
 
 REFUSED_PIPELINES: dict[str, str] = {
+    "AltDiffusionImg2ImgPipeline": _ALT,
+    "AltDiffusionPipeline": _ALT,
     "AmusedImg2ImgPipeline": _INSIDE,
     "AmusedInpaintPipeline": _INSIDE,
     "AmusedPipeline": _INSIDE,
     "BlipDiffusionControlNetPipeline": _SUBJECT,
     "BlipDiffusionPipeline": _SUBJECT,
     "CycleDiffusionPipeline": "its batch holds rows of a second prompt, that of the picture it goes by",
+    "KandinskyImg2ImgPipeline": _ONE_EMBEDDING,
+    "KandinskyInpaintPipeline": _ONE_EMBEDDING,
+    "KandinskyPipeline": _ONE_EMBEDDING,
     "KolorsImg2ImgPipeline": _CHATGLM,
     "KolorsPAGPipeline": _CHATGLM,
     "KolorsPipeline": _CHATGLM,
@@ -75,6 +82,7 @@ REFUSED_PIPELINES: dict[str, str] = {
     "StableUnCLIPPipeline": "its prior reads the prompt as text, and the pipeline takes no embeddings beside it",
     "VQDiffusionPipeline": _INSIDE,
     "VersatileDiffusionDualGuidedPipeline": _INSIDE,
+    "VersatileDiffusionPipeline": _INSIDE,
     "VersatileDiffusionTextToImagePipeline": _INSIDE,
     "VisualClozeGenerationPipeline": _PUT_TOGETHER,
     "VisualClozePipeline": _PUT_TOGETHER,
@@ -132,10 +140,7 @@ REFUSED: dict[str, Refusal] = {
     ),
     "OvisImageTransformer2DModel": Refusal(("Ovis-Image",), _IN_A_TEMPLATE),
     "PRXTransformer2DModel": Refusal(("PRX",), _KEYS_TOGETHER),
-    "PriorTransformer": Refusal(
-        ("Kandinsky 2.1", "Kandinsky 2.2"),
-        "words reach the image through one image embedding, in which none has a place of its own",
-    ),
+    "PriorTransformer": Refusal(("Kandinsky 2.1", "Kandinsky 2.2"), _ONE_EMBEDDING),
     "QwenImage21Transformer2DModel": Refusal(("Qwen-Image 2.1",), _IN_A_TEMPLATE),
     "QwenImageTransformer2DModel": Refusal(("Qwen-Image",), _IN_A_TEMPLATE),
     "SanaTransformer2DModel": Refusal(("Sana", "Sana-Sprint"), _IN_A_TEMPLATE),
