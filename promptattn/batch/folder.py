@@ -72,8 +72,8 @@ class BatchFolder:
                 elif path.name != "lock":
                     path.unlink()
 
-    def begin(self, source: str, request: dict[str, Any], batch: int) -> str | None:
-        """Say what the batch is of; returns what was said of an earlier run, if another `batch` was."""
+    def begin(self, source: str, request: dict[str, Any], batch: int, threads: int | None) -> list[str]:
+        """Say what the batch is of; returns what to warn of where an earlier run was made otherwise."""
         file = self.root / HEADER
         earlier = _read(file) or {}
         said = {
@@ -82,17 +82,18 @@ class BatchFolder:
             "promptattn": __version__,
             "prompts": source,
             "batch": batch,
+            "threads": threads,
             "options": request,
         }
         if earlier.get("version", _VERSION) != _VERSION:
             raise ExportError(f"'{file}' is of version {earlier['version']!r}; this promptattn takes {_VERSION}.")
         self._write_file(file, _json(said, indent=1))
-        if earlier.get("batch", batch) != batch:
-            return (
-                f"earlier lines were made {earlier['batch']} at once (--batch), and the rest {batch} at once, which may"
-                " differ in how it is rounded"
-            )
-        return None
+        return [
+            f"earlier lines were made with --{option} {earlier[option]}, the rest with {said[option]}: that may round"
+            " differently."
+            for option in ("batch", "threads")
+            if earlier.get(option, said[option]) != said[option]
+        ]
 
     def done(self, items: Iterable[Item], *, force: bool) -> dict[str, dict[str, Any]]:
         """What is there already: the `item.json` of each, by name.

@@ -122,12 +122,13 @@ def _call(pipe: Any, group: Group, on_step: OnStep, more: dict[str, Any]) -> lis
 
 def _alone(made: Generation, index: int, item: Item) -> Generation:
     """One image of a call as if it had been made alone."""
-    own = {"prompt": [item.prompt], "negative_prompt": None if item.negative is None else [item.negative]}
-    settings = {**made.settings, **own, "seed": item.seed}
+    negative = None if item.negative is None else [item.negative]
+    own: dict[str, Any] = {"prompt": [item.prompt], "negative_prompt": negative, "seed": item.seed}
     maps = None if made.maps is None else made.maps.image(index)
     if maps is not None:
-        maps = replace(maps, meta={**maps.meta, **own, "seed": item.seed})
-    return Generation([made.images[index]], maps, item.seed, settings)
+        weighted = {"weighted_prompts": [maps.meta["weighted_prompts"][index]]}
+        maps = replace(maps, meta={**maps.meta, **weighted, **own})
+    return Generation([made.images[index]], maps, item.seed, {**made.settings, **own})
 
 
 def _said(error: Exception) -> str:

@@ -25,8 +25,16 @@ def launched_as() -> tuple[int, int]:
 class Processes:
     """This process among those of the run, through accelerate's `PartialState`; alone without a launcher."""
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, threads: int = 1) -> None:
+        """Join the others.
+
+        threads: that each process works with on the CPU. Fixed, because a sum over other parts rounds differently, and
+            what is made would depend on how many processes share the cores.
+        """
+        import torch
         from accelerate import PartialState
+
+        from promptattn.run.device import resolve_device
 
         kwargs = {"timeout": _PATIENCE} if launched_as()[1] > 1 else {}
         self._state = PartialState(cpu=device == "cpu", **kwargs)
@@ -34,6 +42,9 @@ class Processes:
         self.rank: int = self._state.process_index
         self.is_first = self.rank == 0
         self.device = self._own_device(device)
+        self.threads = threads if resolve_device(self.device).type == "cpu" else None
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)  # PartialState has just set it as it thinks fit
 
     def _own_device(self, device: str) -> str:
         if self.count == 1:

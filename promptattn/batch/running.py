@@ -65,6 +65,7 @@ def run_batch(
     config: RunConfig | None = None,
     *,
     batch: int = 1,
+    threads: int = 1,
     strict: bool = False,
     force: bool = False,
     telling: Telling | None = None,
@@ -80,6 +81,7 @@ def run_batch(
         config: what holds for all lines that say nothing else. Its prompt is not used.
         batch: how many lines to make in one call of the pipeline. What comes out does not depend on it, but for what a
             batch rounds differently.
+        threads: of each process on the CPU. What comes out depends on it as little, and so neither on the processes.
         strict: refuse a file with a line that cannot be made, before anything is made. Without, such lines are told of
             and the others are made.
         force: make lines anew that were made with other settings.
@@ -94,12 +96,14 @@ def run_batch(
     base, path = check_base(config or RunConfig()), Path(file).expanduser()
     if batch < 1:
         raise ConfigError(f"--batch {batch}: at least 1 line must be made at once.")
+    if threads < 1:
+        raise ConfigError(f"--threads {threads}: each process needs at least 1.")
     if base.scheduler is not None:
         check_scheduler(base.scheduler.name)
     items = items_of(read_lines(path), base, path)
     if strict:
         refuse_unreadable(items, path)
-    processes = Processes(base.device)
+    processes = Processes(base.device, threads)
     goal = BatchFolder(folder)
     try:
         return _Run(items, base, path, batch, force, telling, processes, goal).done()
@@ -149,8 +153,8 @@ class _Run:
             self.goal.recover()
             done = set(self.goal.done(ready, force=self.force))
             request = Item(self.items[0].line, "", self.base).request
-            if said := self.goal.begin(self.file.name, request, self.batch):
-                self.telling.note("warning", f"{said}.")
+            for said in self.goal.begin(self.file.name, request, self.batch, self.processes.threads):
+                self.telling.note("warning", said)
             return done
 
         done = self.processes.agreed(claim)

@@ -48,6 +48,9 @@ def batch(
     sets: Sets = None,
     model: ModelOfConfig = None,
     size: Annotated[int, typer.Option("--batch", "-b", help="Lines in one call of the model.")] = 1,
+    threads: Annotated[
+        int, typer.Option(help="Threads of each process on the CPU; more is faster for one process and large images.")
+    ] = 1,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse a file with a line that cannot be made, before making any.")
     ] = False,
@@ -121,7 +124,9 @@ def batch(
             wanted = with_maps(wanted)
         with progress(shown=is_first and not as_json) as bar:
             telling = Telling(stage=bar.stage, step=bar.step, note=note)
-            made = run_batch(prompts, folder, wanted, batch=size, strict=strict, force=force, telling=telling)
+            made = run_batch(
+                prompts, folder, wanted, batch=size, threads=threads, strict=strict, force=force, telling=telling
+            )
         if is_first:
             emit(_summary(made)) if as_json else _show(made)
         if made.count("done") < len(made.entries):

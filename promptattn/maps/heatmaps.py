@@ -94,12 +94,13 @@ class HeatMaps:
         if not 0 <= index < len(self):
             raise CaptureError(f"There is no image {index}: the run made {_count(len(self), 'image')}, counted from 0.")
         prompt = self.prompt_index[index]
+        columns = len(self.prompts[prompt].columns)
         return replace(
             self,
             prompts=(self.prompts[prompt],),
             prompt_index=(0,),
-            records=tuple(_pick_image(layer, index) for layer in self.records),
-            sources=tuple(_pick_image(layer, index) for layer in self.sources),
+            records=tuple(_pick_image(layer, index, columns) for layer in self.records),
+            sources=tuple(_pick_image(layer, index, columns) for layer in self.sources),
             patches=tuple(replace(patch, mass=patch.mass[index : index + 1]) for patch in self.patches),
             text_attention=tuple(
                 replace(text, prompt=0, image=None if text.image is None else 0)
@@ -398,13 +399,14 @@ def _read_by(prompt: PromptInfo, encoder: str) -> PromptInfo:
     return replace(prompt, tokens=reading.tokens, words=reading.words, cut=reading.cut, encoder=encoder, others=())
 
 
-def _pick_image(layer: LayerMaps, index: int) -> LayerMaps:
-    one = slice(index, index + 1)
+def _pick_image(layer: LayerMaps, index: int, columns: int) -> LayerMaps:
+    """One image of a layer, without the columns that only longer prompts of the batch have."""
+    one, own = slice(index, index + 1), slice(columns)
     return replace(
         layer,
-        mass=layer.mass[one],
-        per_step=None if layer.per_step is None else layer.per_step[:, one],
-        per_head=None if layer.per_head is None else layer.per_head[one],
+        mass=layer.mass[one, ..., own],
+        per_step=None if layer.per_step is None else layer.per_step[:, one, ..., own],
+        per_head=None if layer.per_head is None else layer.per_head[one, ..., own],
     )
 
 
