@@ -16,6 +16,7 @@ ROOMS = [
     "maps",
     "processors",
     "prompt",
+    "records",
     "run",
     "shapes",
     "sweeps",

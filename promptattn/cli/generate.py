@@ -28,6 +28,7 @@ from promptattn.cli.options import (
 from promptattn.cli.running import made_again, run
 from promptattn.cli.settings import settings, with_maps
 from promptattn.console import told
+from promptattn.errors import ConfigError
 
 __all__ = ["generate"]
 
@@ -63,6 +64,12 @@ def generate(
     maps: Annotated[
         bool | None, typer.Option("--maps/--no-maps", help="Record and save the maps of every word.  [default: maps]")
     ] = None,
+    record: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder for the maps of every step and layer, in safetensors shards; how much is told first."
+        ),
+    ] = None,
     metadata: Metadata = None,
     device: Device = None,
     dtype: Dtype = None,
@@ -95,10 +102,14 @@ def generate(
         device=device,
         dtype=dtype,
         capture=False if maps is False else None,
+        record=record,
         metadata=metadata,
     )
     with told(verbose):
         from promptattn.config import load_config
+
+        if record is not None and maps is False:
+            raise ConfigError("--record records maps, and --no-maps records none; leave out one of them.")
 
         if source is None:
             wanted = load_config(config, sets or (), options)

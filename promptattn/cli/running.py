@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from promptattn.config import RunConfig
     from promptattn.config.reading import Option
+    from promptattn.records import RecordsSize
     from promptattn.run.from_config import Finished
 
 __all__ = ["made_again", "run"]
@@ -22,7 +23,7 @@ def run(config: "RunConfig") -> None:
     from promptattn.run.from_config import run_config
 
     with progress() as bar:
-        finished = run_config(config, on_stage=bar.stage, on_step=bar.step)
+        finished = run_config(config, on_stage=bar.stage, on_step=bar.step, on_records=_tell_size)
     for one in finished:
         _summary(one)
 
@@ -35,6 +36,10 @@ def made_again(image: str, config: str | None, sets: "Sequence[str]", options: "
     for each in notes:
         note(each.severity, str(each))
     return wanted
+
+
+def _tell_size(folder: str, size: "RecordsSize") -> None:
+    note("records", f"{size} go to {folder}; promptattn.open_records({folder!r}) reads them.")
 
 
 def _summary(finished: "Finished") -> None:

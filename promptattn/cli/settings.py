@@ -29,6 +29,7 @@ _PATHS = {
     "device": ("--device", "device"),
     "dtype": ("--dtype", "dtype"),
     "capture": ("--no-maps", "capture"),
+    "record": ("--record", "capture.stream.folder"),
     "metadata": ("--no-metadata", "export.metadata"),
 }
 

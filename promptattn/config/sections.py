@@ -22,6 +22,7 @@ from promptattn.export.formats import FORMATS
 from promptattn.maps.capture import RELATIONS, Capture
 from promptattn.maps.colormap import COLORMAPS
 from promptattn.maps.combination import RULES
+from promptattn.maps.stream import RECORD_DTYPES, Stream
 from promptattn.prompt.parsing import SYNTAXES
 from promptattn.weighting import (
     EMBEDDING_METHODS,
@@ -45,6 +46,7 @@ __all__ = [
     "SchedulerConfig",
     "Section",
     "SizeConfig",
+    "StreamConfig",
     "WeightingConfig",
 ]
 
@@ -169,6 +171,16 @@ class WeightingConfig(Section):
                 )
 
 
+class StreamConfig(Section):
+    """Where the maps of every step, layer and head go: see :class:`promptattn.maps.Stream`."""
+
+    short = "folder"
+    folder: Annotated[Text, VERBATIM]
+    shard_mib: Annotated[Number, Field(gt=0)] = Stream.shard_mib
+    dtype: Annotated[str, one_of(RECORD_DTYPES, _ALSO)] = Stream.dtype
+    force: bool = False
+
+
 class CaptureConfig(Section):
     """Which maps to record: see :class:`promptattn.Capture`."""
 
@@ -180,10 +192,14 @@ class CaptureConfig(Section):
     heads: Listed[Annotated[int, Field(ge=0)]] | None = None
     per_step: bool = False
     per_head: bool = False
+    stream: StreamConfig | None = None
 
     def capture(self) -> Capture:
         """The same as an argument of `attend` and `generate`; raises ConfigError for what selects nothing."""
-        return Capture(**{name: value for name in self.model_fields_set if (value := getattr(self, name)) is not None})
+        given = {name: value for name in self.model_fields_set if (value := getattr(self, name)) is not None}
+        if self.stream is not None:
+            given["stream"] = Stream(**dict(self.stream))
+        return Capture(**given)
 
     @model_validator(mode="after")
     def _selects_something(self) -> Self:

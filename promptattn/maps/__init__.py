@@ -8,6 +8,7 @@ from promptattn.maps.heatmaps import HeatMaps
 from promptattn.maps.paint import own_scale
 from promptattn.maps.records import ColumnInfo, LayerMaps, PatchMaps, PromptInfo, Reading, TextAttention
 from promptattn.maps.resize import combine, resize
+from promptattn.maps.stream import Stream
 
 __all__ = [
     "COLORMAPS",
@@ -21,6 +22,7 @@ __all__ = [
     "PromptInfo",
     "Reading",
     "Rule",
+    "Stream",
     "TextAttention",
     "colorize",
     "colormap",

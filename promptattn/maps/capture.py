@@ -60,6 +60,11 @@ class Capture:
             object.__setattr__(self, "heads", (self.heads,))
         if isinstance(self.stream, str | PathLike):
             object.__setattr__(self, "stream", Stream(self.stream))
+        if self.stream is not None and self.per_step:
+            raise ConfigError(
+                "Capture(per_step=True, stream=...): what is streamed has steps apart as it is, and in memory there are"
+                " means; leave per_step out."
+            )
         check_steps(self.steps, "Capture(steps=...)")
         for relation in self.relations:
             if relation not in RELATIONS:

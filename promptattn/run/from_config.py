@@ -13,11 +13,13 @@ from promptattn.config import DTYPES, ExportConfig, RunConfig, SizeConfig
 from promptattn.errors import ConfigError, ExportError
 from promptattn.export import atomic_folder, select, write
 from promptattn.export import load as load_maps
-from promptattn.maps import HeatMaps
+from promptattn.maps import Capture, HeatMaps
 from promptattn.prompt import parse
+from promptattn.records import RecordsSize
 from promptattn.run.generate import MARKERS, Generation, generate
 from promptattn.run.load import load
 from promptattn.run.progress import overall
+from promptattn.run.record_folders import capture_of, check_record_folders
 from promptattn.run.schedulers import check_scheduler, set_scheduler
 
 __all__ = [
@@ -50,6 +52,7 @@ def run_config(
     *,
     on_stage: Callable[[str], None] = lambda stage: None,
     on_step: Callable[[int, int], None] | None = None,
+    on_records: Callable[[str, RecordsSize], None] | None = None,
 ) -> list[Finished]:
     """Do what a config says: load, generate, and write `config.export.folder`, whole or not at all.
 
@@ -60,13 +63,15 @@ def run_config(
         config: see :func:`promptattn.config.load_config`.
         on_stage: called with what begins now, such as `Loading sdxl`.
         on_step: called with (steps done, steps in all) after each step.
+        on_records: called with the folder of records and with how much goes there, before the first step.
 
     Raises:
         ConfigError: when there is no prompt, and for settings that the model cannot take.
-        ExportError: when the folder exists or cannot be written; asked before anything is loaded.
+        ExportError: when a folder exists or cannot be written; asked before anything is loaded.
         PromptAttnError: whatever :func:`promptattn.load` and :func:`promptattn.generate` raise.
     """
     prompts = _prompts(config)
+    check_record_folders(config)
     export = config.export
     # Opened first: a folder that cannot be written is refused before the image is made, not after.
     with atomic_folder(export.folder, force=export.force, marker=_MARKERS) as partial:
@@ -77,7 +82,8 @@ def run_config(
         finished: list[Finished] = []
         for number, seed in enumerate(config.seed):
             on_stage("Generating" if len(config.seed) == 1 else f"Generating seed {seed}")
-            made = _generate(pipe, config, prompts, seed, overall(on_step, number, len(config.seed)))
+            capture = capture_of(config, seed, on_records)
+            made = _generate(pipe, config, prompts, seed, capture, overall(on_step, number, len(config.seed)))
             inside = "" if len(config.seed) == 1 else f"seed_{seed}"
             (partial / inside).mkdir(exist_ok=True)
             on_stage("Writing")
@@ -150,7 +156,12 @@ def options_of(config: RunConfig) -> dict[str, Any]:
 
 
 def _generate(
-    pipe: Any, config: RunConfig, prompts: list[str], seed: int, on_step: Callable[[int, int], None] | None
+    pipe: Any,
+    config: RunConfig,
+    prompts: list[str],
+    seed: int,
+    capture: Capture | bool,
+    on_step: Callable[[int, int], None] | None,
 ) -> Generation:
     negatives = config.negative_prompt
     return generate(
@@ -160,7 +171,7 @@ def _generate(
         seed=seed,
         num_images_per_prompt=config.images,
         on_step=on_step,
-        **options_of(config),
+        **{**options_of(config), "capture": capture},
     )
 
 

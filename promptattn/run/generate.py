@@ -200,6 +200,7 @@ def generate(
         "dtype": str(pipe.dtype).removeprefix("torch."),
         "scheduler": scheduler_settings(pipe),
     }
+    run.annotate(settings)
     maps = _maps(run, settings) if capture else None
     return Generation(list(images), maps, seeds[0], settings)
 

@@ -7,6 +7,7 @@ from promptattn.config import RunConfig
 from promptattn.errors import ConfigError
 from promptattn.export import atomic_folder
 from promptattn.run.from_config import load_pipeline, options_of
+from promptattn.run.record_folders import refuse_stream
 from promptattn.run.schedulers import check_scheduler
 from promptattn.sweeps.points import design
 from promptattn.sweeps.result import SWEEP_FILE, Sweep
@@ -39,6 +40,7 @@ def sweep_config(
         raise ConfigError("there is no prompt to sweep: give one on the command line, or as 'prompt' in the config.")
     if config.export.words and config.capture is None:
         raise ConfigError("there are no maps of words to draw without recording any: leave out --no-maps, or --word.")
+    refuse_stream(options_of(config)["capture"], "a sweep")
     count = len(config.seed) * config.images
     wanted = design(template, negative, images=count, limit=limit)
     export = config.export
