@@ -1,0 +1,103 @@
+"""What words attend to among each other, and places of the image among each other: the dense float64 attention."""
+
+import dataclasses
+import json
+import logging
+
+import diffusers
+import pytest
+import torch
+import transformers
+from families.dense import dense, seats
+from families.facts import TABLE
+from families.family import PROMPT
+from families.registry import FAMILIES
+from families.test_served import JOINT, SERVED, attend, denoiser_of, ours, stock
+
+from promptattn.maps.capture import Capture
+from promptattn.processors.layouts import layout_of
+
+FACTS = json.loads(TABLE.read_text())
+PATCHES = [(0.3, 0.7), (0.9, 0.1)]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quiet():
+    levels = diffusers.utils.logging.get_verbosity(), transformers.logging.get_verbosity()
+    diffusers.utils.logging.set_verbosity(logging.ERROR)
+    transformers.logging.set_verbosity(logging.ERROR)
+    yield
+    diffusers.utils.logging.set_verbosity(levels[0])
+    transformers.logging.set_verbosity(levels[1])
+
+
+def _of_the_prompt(calls, where):
+    """Those calls of the denoiser that read the prompt."""
+    return [call for number, call in enumerate(calls) if number % where.calls == where.call]
+
+
+@pytest.mark.parametrize("name", JOINT)
+def test_words_attend_to_each_other_as_in_the_dense_attention(name):
+    pipe, family = FAMILIES[name].make(), FAMILIES[name]
+    where = seats(pipe, FACTS[name])
+    with dense(pipe, where) as calls:
+        stock(pipe, family)
+    with attend(pipe, family, capture=Capture(relations="text->text")) as run:
+        ours(pipe, family, run)
+    own = _of_the_prompt(calls, where)
+    entries = [each for each in run.maps.text_attention if each.image is not None]
+    for found, (tokenizer, first) in zip(entries, SERVED[name].items(), strict=True):
+        rows = _rows(pipe, tokenizer, where.first + first)
+        assert len(found.mass) == len(where.layers)
+        for layer, mass in zip(where.layers, found.mass, strict=True):
+            expected = torch.stack([call[layer][where.row] for call in own]).mean(0)
+            for query, key in (("red", "cat"), ("cat", "red"), ("mouse", "mouse"), ("gray", "cat")):
+                table = torch.from_numpy(mass).double()[_columns(run, found, query)][:, _columns(run, found, key)]
+                dense_table = expected[rows[query]][:, rows[key]]
+                torch.testing.assert_close(table, dense_table, rtol=0, atol=2e-5)
+
+
+def _columns(run, found, text):
+    (word,) = (each for each in run.maps.words if each.text == text)
+    return [at for at, column in enumerate(found.columns) if column.word == word.index]
+
+
+def _rows(pipe, tokenizer, first):
+    """The rows of each word, by the stock tokenizer alone."""
+    offsets = getattr(pipe, tokenizer)(PROMPT, return_offsets_mapping=True).offset_mapping
+    return {
+        word: [
+            first + row
+            for row, (begin, end) in enumerate(offsets)
+            if max(begin, PROMPT.index(word)) < min(end, PROMPT.index(word) + len(word))
+        ]
+        for word in ("red", "cat", "mouse", "gray")
+    }
+
+
+def _self_attention(pipe, name):
+    denoiser = denoiser_of(pipe, name)
+    return tuple(layer for layer, kind in layout_of(denoiser).layers(denoiser).items() if kind == "image")
+
+
+WITH_SELF_ATTENTION = [name for name in SERVED if name not in JOINT] + ["sd3.5-dual"]
+
+
+@pytest.mark.parametrize("name", WITH_SELF_ATTENTION)
+def test_places_attend_to_each_other_as_in_the_dense_attention(name):
+    pipe, family = FAMILIES[name].make(), FAMILIES[name]
+    layers = _self_attention(pipe, name)
+    assert layers
+    where = dataclasses.replace(seats(pipe, FACTS[name]), layers=layers)
+    with dense(pipe, where) as calls:
+        stock(pipe, family)
+    with attend(pipe, family, capture=Capture(patches=PATCHES)) as run:
+        ours(pipe, family, run)
+    own = _of_the_prompt(calls, where)
+    maps = [each for each in run.maps.image(0).patches if each.name in layers]
+    assert {(each.name, each.patch) for each in maps} == {(layer, patch) for layer in layers for patch in PATCHES}
+    for each in maps:
+        height, width = each.grid
+        at = int(each.patch[0] * height) * width + int(each.patch[1] * width)
+        expected = torch.stack([call[each.name][where.row] for call in own]).mean(0)[:, at]
+        torch.testing.assert_close(torch.from_numpy(each.mass[0]).double().flatten(), expected, rtol=0, atol=2e-5)
