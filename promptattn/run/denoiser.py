@@ -31,6 +31,7 @@ from promptattn.run.relations import check_heads, readers, relations
 from promptattn.run.script import Moment, Script, Timeline
 from promptattn.run.sizes import image_size
 from promptattn.run.steps import StepCounter, StepFollower
+from promptattn.run.strays import Strays
 from promptattn.run.streaming import Streaming
 from promptattn.selection import Steps, in_steps, match_layers
 from promptattn.telling import tell
@@ -111,7 +112,7 @@ class DenoiserWatch:
         self.total = 0
         self._generation = 0
         self._known: list[Batch] = []
-        self._acted = Acted()
+        self._acted, self._strays = Acted(), Strays()
         self._current: _Call | None = None
         self._again = False
         self._unguided: tuple[object, torch.Tensor] | None = None
@@ -204,10 +205,13 @@ class DenoiserWatch:
         call = self._layout.read(denoiser, args, kwargs)
         self.calls += 1
         batch = self._read(call.text)
+        scheduler = self._pipe.scheduler
+        taken = self._stepping.count(scheduler)
+        self._strays.see(getattr(scheduler, "timesteps", None), taken, own=bool(batch.blocks))
         if not batch.blocks:
             return None
         self.recognised += 1
-        self.follower.advance(call.timestep, self._pipe.scheduler, self._stepping.count(self._pipe.scheduler))
+        self.follower.advance(call.timestep, scheduler, taken)
         timeline = self._target.script.timeline(self.follower.total)
         if batch.rows is not None and self._generation != self.follower.generations:
             self._begin(call, timeline, batch.images)
@@ -397,3 +401,8 @@ class DenoiserWatch:
             return
         for reason in why_idle(self._acted, self._steps, self.follower.total):
             tell(reason)
+        if lost := self._strays.lost:
+            tell(
+                f"{lost[0]} steps of an image were made with other text embeddings than this run's, after {lost[1]} with"
+                " its own: nothing was weighted or recorded in them. A callback that changes prompt_embeds does that."
+            )
