@@ -403,6 +403,7 @@ class DenoiserWatch:
             tell(reason)
         if lost := self._strays.lost:
             tell(
-                f"{lost[0]} steps of an image were made with other text embeddings than this run's, after {lost[1]} with"
-                " its own: nothing was weighted or recorded in them. A callback that changes prompt_embeds does that."
+                f"{lost[0]} steps of an image were made with other text embeddings than this run's, after {lost[1]}"
+                " with its own: nothing was weighted or recorded in them. A callback that changes prompt_embeds does"
+                " that."
             )
