@@ -3,6 +3,7 @@
 import typer
 
 from promptattn.cli.batch import batch
+from promptattn.cli.compare import compare
 from promptattn.cli.convert import convert
 from promptattn.cli.explain import explain
 from promptattn.cli.export import export
@@ -11,7 +12,7 @@ from promptattn.cli.models import models
 from promptattn.cli.sweep import sweep
 from promptattn.cli.tokens import tokens
 
-__all__ = ["app", "batch", "convert", "explain", "export", "generate", "main", "models", "sweep", "tokens"]
+__all__ = ["app", "batch", "compare", "convert", "explain", "export", "generate", "main", "models", "sweep", "tokens"]
 
 app = typer.Typer(
     help="Weigh the words of a text-to-image prompt inside the attention, and see where each of them went.",
@@ -23,6 +24,7 @@ app.command()(generate)
 app.command()(export)
 app.command()(sweep)
 app.command()(batch)
+app.command()(compare)
 app.command()(explain)
 app.command()(tokens)
 app.command()(convert)

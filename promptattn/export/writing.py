@@ -1,7 +1,7 @@
 """Everything an export writes: pictures, arrays and the viewer, into one folder that appears whole."""
 
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from os import PathLike
@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from promptattn.errors import ConfigError, ExportError, PromptAttnWarning
+from promptattn.errors import ConfigError, PromptAttnWarning
 from promptattn.export.arrays import describe, write_arrays
 from promptattn.export.atomic import atomic_folder
 from promptattn.export.formats import FORMATS
@@ -19,9 +19,9 @@ from promptattn.export.metadata import write_image
 from promptattn.export.names import safe_name
 from promptattn.export.sheet import contact_sheet
 from promptattn.export.subjects import Subject, subjects, warn_of_empty
-from promptattn.export.viewer import write_viewer
+from promptattn.export.viewer import Shown, pictures_of, write_page
 from promptattn.maps import HeatMaps
-from promptattn.maps.paint import as_rgb, blend, gray16, level_of, own_scale
+from promptattn.maps.paint import blend, gray16, level_of, own_scale
 
 __all__ = ["save", "write"]
 
@@ -80,10 +80,10 @@ def write(
     """
     if unknown := sorted(set(formats) - set(FORMATS)):
         raise ConfigError(f"formats: {unknown[0]!r} is none of {', '.join(FORMATS)}.")
-    images = _images_for(maps, image)
+    images = pictures_of(maps, image)
     brush = _Brush(alpha, colormap, frozenset(formats))
     pictures: list[dict[str, Any]] = []
-    shown: list[list[Subject]] = []
+    shown: list[Shown] = []
     for index, (single, picture) in enumerate(zip(maps.images, images, strict=True)):
         into = folder if len(maps) == 1 else folder / f"image_{index}"
         into.mkdir(exist_ok=True)
@@ -94,11 +94,11 @@ def write(
         for entry in _write_pictures(single, found, into, picture, brush):
             files = {key: (into / entry[key]).relative_to(folder).as_posix() for key in FILES & entry.keys()}
             pictures.append(entry | files | {"image": index})
-        shown.append(found)
+        shown.append(Shown(single, found, picture, "image" if len(maps) == 1 else f"image {index}"))
     description = describe(maps) | {"pictures": pictures}
     write_arrays(maps, folder, description, formats)
     if "viewer" in formats:
-        write_viewer(maps, shown, images, folder / "index.html", colormap)
+        write_page(shown, folder / "index.html", colors=colormap)
 
 
 @dataclass(frozen=True)
@@ -108,15 +108,6 @@ class _Brush:
     alpha: float
     colors: str
     formats: frozenset[str]
-
-
-def _images_for(maps: HeatMaps, image: Any) -> list[Image.Image | None]:
-    if image is None:
-        return [None] * len(maps)
-    given = list(image) if isinstance(image, Sequence) else [image]
-    if len(given) != len(maps):
-        raise ExportError(f"The maps are of {len(maps)} images, but {len(given)} were given to lay them over.")
-    return [as_rgb(one) for one in given]
 
 
 def _write_pictures(

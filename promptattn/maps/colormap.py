@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from promptattn.errors import ConfigError
 
-__all__ = ["COLORMAPS", "colorize", "colormap"]
+__all__ = ["COLORMAPS", "colorize", "colormap", "diverging"]
 
 COLORMAPS = ("cubehelix", "ember", "gray")
 
@@ -27,6 +27,19 @@ def colormap(name: str = "ember") -> NDArray[np.uint8]:
     table = np.round(tables[name]() * 255).astype(np.uint8)
     table.flags.writeable = False
     return table
+
+
+@lru_cache(maxsize=1)
+def diverging() -> NDArray[np.uint8]:
+    """The colour scale of differences, sRGB uint8 `[256, 3]`: blue for less, gray for the same, orange for more.
+
+    Lightness and chroma are the same on both sides, in OKLCh as for `ember`, so that equal changes look equal.
+    """
+    side = np.linspace(-1, 1, 256)
+    size = np.abs(side)
+    lightness, chroma = 0.42 + 0.36 * size, 0.16 * size**0.6
+    hue = np.radians(np.where(side < 0, 262 - 30 * size, 36 + 30 * size))
+    return np.round(_to_srgb(_oklch_to_linear(lightness, chroma, hue)) * 255).astype(np.uint8)
 
 
 def colorize(values: NDArray[np.floating], name: str = "ember") -> NDArray[np.uint8]:
@@ -57,8 +70,7 @@ def _ember() -> NDArray[np.float64]:
         fits = ((rgb >= 0) & (rgb <= 1)).all(axis=1)
         low, high = np.where(fits, chroma, low), np.where(fits, high, chroma)
     chroma = np.convolve(np.pad(np.minimum(0.94 * low, 0.2), 8, mode="edge"), np.full(17, 1 / 17), mode="valid")
-    linear = np.clip(_oklch_to_linear(lightness, chroma, hue), 0, 1)
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return _to_srgb(_oklch_to_linear(lightness, chroma, hue))
 
 
 def _oklch_to_linear(
@@ -82,3 +94,9 @@ def _oklch_to_linear(
     )
     rgb: NDArray[np.float64] = (lab @ to_lms.T) ** 3 @ to_rgb.T
     return rgb
+
+
+def _to_srgb(linear: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Linear light, clipped to what sRGB can show, with sRGB's transfer curve (IEC 61966-2-1)."""
+    linear = np.clip(linear, 0, 1)
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)

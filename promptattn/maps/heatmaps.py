@@ -385,6 +385,20 @@ class HeatMaps:
 
         return save(self, folder, image=image, force=force, alpha=alpha, colormap=colormap)
 
+    def plot(self, words: Sequence[Any] | None = None, **options: Any) -> Any:
+        """The maps side by side as a matplotlib figure; see `promptattn.export.plot`. Needs the extra `[plot]`."""
+        from promptattn.export import plot
+
+        return plot(self, words, **options)
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows: the viewer, on a plain ground, as the maps do not hold the images."""
+        if not len(self):
+            return None
+        from promptattn.export.viewer import in_notebook, shown_images
+
+        return in_notebook(shown_images(self))
+
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "HeatMaps":
         """Read maps back from a folder that `save` wrote, or from its `maps.npz` or `maps.safetensors`."""

@@ -1,7 +1,7 @@
 """From a config to a finished folder, and from a saved folder to another export of it."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -10,9 +10,8 @@ from typing import Any
 from PIL import Image
 
 from promptattn.config import DTYPES, ExportConfig, RunConfig, SizeConfig
-from promptattn.errors import ConfigError, ExportError
-from promptattn.export import atomic_folder, select, write
-from promptattn.export import load as load_maps
+from promptattn.errors import ConfigError
+from promptattn.export import atomic_folder, read_saved, select, write
 from promptattn.maps import Capture, HeatMaps
 from promptattn.prompt import parse
 from promptattn.records import RecordsSize
@@ -108,7 +107,7 @@ def export_saved(source: str | PathLike[str], export: ExportConfig, *, images: l
         CaptureError, ConfigError: for words, steps or layers that were not recorded.
     """
     source = Path(source).expanduser()
-    saved = {part.name if part != source else "": _saved(part, images) for part in _parts(source)}
+    saved = {part.name if part != source else "": read_saved(part, images) for part in _parts(source)}
     with atomic_folder(export.folder, force=export.force, marker=_MARKERS) as partial:
         for name, (maps, pictures) in saved.items():
             (partial / name).mkdir(exist_ok=True)
@@ -217,23 +216,3 @@ def _parts(source: Path) -> list[Path]:
     """The folder itself, or the folders of its seeds."""
     seeds = sorted(path.parent for path in source.glob("seed_*/maps.json")) if source.is_dir() else []
     return seeds if seeds and not (source / "maps.json").is_file() else [source]
-
-
-def _saved(source: Path, images: list[Path] | None) -> tuple[HeatMaps, list[Image.Image] | None]:
-    maps = load_maps(source)
-    files = images if images is not None else list(_beside(source if source.is_dir() else source.parent, len(maps)))
-    pictures = [_picture(file) for file in files if images is not None or file.is_file()]
-    return maps, pictures or None
-
-
-def _beside(folder: Path, count: int) -> Iterator[Path]:
-    for index in range(count):
-        yield folder / "image.png" if count == 1 else folder / f"image_{index}" / "image.png"
-
-
-def _picture(file: Path) -> Image.Image:
-    try:
-        with Image.open(file) as opened:
-            return opened.convert("RGB")  # read now: the export may replace the folder that it lies in
-    except OSError as error:
-        raise ExportError(f"the image '{file}' cannot be read: {error.strerror or error}.") from error

@@ -126,7 +126,7 @@ def test_a_batch_has_a_picker(tmp_path):
     _, page, data = page_of(demo(images=3).save(tmp_path / "out", image=[picture()] * 3))
     assert len(data["views"]) == 3
     assert [attrs["data-view"] for _, attrs in page.tags if "data-view" in attrs] == ["0", "1", "2"]
-    sections = [attrs for tag, attrs in page.tags if tag == "section"]
+    sections = [attrs for tag, attrs in page.tags if tag == "section" and attrs.get("class") == "view"]
     assert ["hidden" in attrs for attrs in sections] == [False, True, True]
 
 

@@ -1,0 +1,143 @@
+"""One image of a page: its words, its maps over everything that was recorded, and what there is beside them."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from promptattn.export.subjects import Subject
+from promptattn.export.viewer.facts import Missing, facts, missing
+from promptattn.export.viewer.fitting import Fitted, fit
+from promptattn.export.viewer.packing import in_shorts, text_of
+from promptattn.export.viewer.pictures import data_uri, thumbnail
+from promptattn.export.viewer.planes import tiers
+from promptattn.export.viewer.relations import relations
+from promptattn.export.viewer.shown import Shown
+from promptattn.maps import HeatMaps
+from promptattn.maps.paint import own_scale
+from promptattn.prompt.words import fold
+
+__all__ = ["View", "view_of"]
+
+_LOST = {"cut": "cut off: beyond what the text encoder reads", "left out": "not captured in this run"}
+
+
+@dataclass(frozen=True)
+class View:
+    """What the template writes of one image, and what its script is given."""
+
+    name: str
+    prompt: str
+    size: tuple[int, int]
+    picture: str | None
+    preview: str | None
+    chips: list[dict[str, Any]]
+    others: list[dict[str, Any]]
+    facts: list[tuple[str, str]]
+    missing: list[Missing]
+    data: dict[str, Any]
+    shown: Shown
+
+    def with_details(self, room: int) -> dict[str, Any]:
+        """The data, with as much of single steps, layers and heads as fits into `room` characters."""
+        fitted = fit(tiers(self.shown.maps, [self.shown.maps.words[index] for index in self._words]), room)
+        return self.data | _details(fitted, self.shown.maps)
+
+    @property
+    def _words(self) -> list[int]:
+        return [subject.index for subject in self.shown.found if subject.kind == "word"]
+
+
+def view_of(shown: Shown, samples: int, exact: bool) -> View:
+    """The view of one image whose maps have at most `samples` places in all; a small picture is kept `exact`."""
+    maps = shown.maps
+    kept = [subject for subject in shown.found if subject.kind != "token"]
+    grid = _grid(maps, len(kept), samples)
+    return View(
+        name=shown.name,
+        prompt=maps.prompt.text,
+        size=maps.image_size,
+        picture=data_uri(shown.picture, exact),
+        preview=thumbnail(shown.picture),
+        chips=_chips(maps, kept),
+        others=[
+            {"text": subject.label, "map": place, "share": subject.share, "kind": subject.kind}
+            for place, subject in enumerate(kept)
+            if subject.kind in ("marker", "patch")
+        ],
+        facts=facts(maps),
+        missing=missing(maps),
+        data={
+            "name": shown.name,
+            "size": maps.image_size,
+            "grid": grid,
+            "maps": _packed(maps, kept, grid),
+            "relations": relations(maps),
+        },
+        shown=shown,
+    )
+
+
+def _chips(maps: HeatMaps, kept: Sequence[Subject]) -> list[dict[str, Any]]:
+    """Every word of the prompt in order, with its map's place in `kept`, or why it has none."""
+    by_word = {subject.index: place for place, subject in enumerate(kept) if subject.kind in ("word", "punctuation")}
+    return [
+        {
+            "text": word.text,
+            "weight": word.weight,
+            "quiet": word.is_punctuation,
+            "map": by_word.get(word.index),
+            "share": kept[by_word[word.index]].share if word.index in by_word else None,
+            "tokens": [maps.tokens[token].text for token in word.tokens],
+            "lost": _LOST.get(maps.state(word)),
+            "cut": maps.state(word) == "cut",
+        }
+        for word in maps.words
+    ]
+
+
+def _grid(maps: HeatMaps, count: int, samples: int) -> tuple[int, int]:
+    """(height, width) of the embedded maps: twice the finest layer's grid, at most 64, less for very long prompts."""
+    height, width = maps.image_size
+    finest = max((max(layer.grid) for layer in maps.records), default=1)
+    long_side = min(2 * finest, 64, max(height, width), int(math.sqrt(samples / max(1, count))))
+    scale = max(long_side, 2) / max(height, width)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _packed(maps: HeatMaps, kept: Sequence[Subject], grid: tuple[int, int]) -> list[dict[str, Any]]:
+    often = Counter(fold(word.text) for word in maps.words)
+    patches = list(dict.fromkeys(patch.patch for patch in maps.patches))
+    entries = []
+    for subject in kept:
+        mass = subject.heat.resized(grid)
+        low, top = own_scale(mass)
+        entry: dict[str, Any] = {
+            "kind": subject.kind,
+            "label": subject.label,
+            "weight": subject.heat.weight,
+            "share": subject.share,
+            "low": low,
+            "top": top,
+            "mass": text_of(in_shorts(mass)),
+            "nth": None,
+        }
+        if subject.kind == "word":
+            word = maps.words[subject.index]
+            entry["key"] = [fold(word.text), word.occurrence]
+            entry["nth"] = word.occurrence + 1 if often[fold(word.text)] > 1 else None
+        if subject.kind == "patch":
+            entry["place"] = patches[subject.index]
+        entries.append(entry)
+    return entries
+
+
+def _details(fitted: Fitted, maps: HeatMaps) -> dict[str, Any]:
+    shares = maps.shares if maps.records else {}
+    return {
+        "planes": fitted.planes,
+        "blob": fitted.blob,
+        "note": fitted.note,
+        "layers": [{"name": layer.name, "grid": layer.grid, "share": shares[layer.name]} for layer in maps.records],
+    }
