@@ -34,8 +34,9 @@ class Capture:
         per_head: keep every one of those heads apart as well, for words (patches stay a mean over heads). Memory then
             grows with the number of heads.
         stream: a folder, or a :class:`Stream` with options, to write what every layer records in every step to, of all
-            the relations; heads apart with `per_head`. Memory does not grow with the steps or the heads then:
-            `run.maps` are the mean over the run, and :func:`promptattn.open_records` reads the rest.
+            the relations; heads apart with `per_head`. Memory does not grow with the steps or the heads then (unless
+            `per_step` has `run.maps` keep steps apart): `run.maps` are means, and :func:`promptattn.open_records` reads
+            the rest.
 
     Raises:
         ConfigError: for values that select nothing.
@@ -60,11 +61,6 @@ class Capture:
             object.__setattr__(self, "heads", (self.heads,))
         if isinstance(self.stream, str | PathLike):
             object.__setattr__(self, "stream", Stream(self.stream))
-        if self.stream is not None and self.per_step:
-            raise ConfigError(
-                "Capture(per_step=True, stream=...): what is streamed has steps apart as it is, and in memory there are"
-                " means; leave per_step out."
-            )
         check_steps(self.steps, "Capture(steps=...)")
         for relation in self.relations:
             if relation not in RELATIONS:

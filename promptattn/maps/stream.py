@@ -33,7 +33,7 @@ class Stream:
     """
 
     folder: str | PathLike[str]
-    shard_mib: float = 256
+    shard_mib: float = 256.0
     dtype: RecordDtype = "float32"
     force: bool = False
     on_size: "Callable[[RecordsSize], None] | None" = field(default=None, compare=False)

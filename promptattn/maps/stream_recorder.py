@@ -38,6 +38,7 @@ class StreamRecorder(Recorder):
     Args:
         sink: is given each piece once, in the order of the layers.
         heads, per_head: as in :class:`Recorder`, for the pieces; the mean over the run is over heads as well.
+        per_step: keep the means of every step, as well as that over the run.
     """
 
     def __init__(
@@ -45,9 +46,10 @@ class StreamRecorder(Recorder):
         sink: Callable[[Piece], None],
         *,
         heads: Sequence[int] | None = None,
+        per_step: bool = False,
         per_head: Mapping[str, int] | None = None,
     ) -> None:
-        super().__init__(heads=heads, per_head=per_head)
+        super().__init__(heads=heads, per_step=per_step, per_head=per_head)
         self._sink = sink
         self._open: list[Piece] = []
 
@@ -82,7 +84,7 @@ class StreamRecorder(Recorder):
     def _sum_up(self, piece: Piece) -> None:
         mass = piece.mass if self.per_head is None else piece.mass.mean(dim=1)
         sums = self.layers.setdefault(piece.layer, LayerSums(piece.grid)).sums
-        key = ALL_STEPS, piece.source
+        key = piece.step if self.per_step else ALL_STEPS, piece.source
         if key not in sums:
             sums[key] = Sum(torch.zeros_like(mass), piece.shares)  # memory of its own: the piece's is handed on
         sums[key].total.add_(mass)

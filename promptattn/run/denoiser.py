@@ -185,10 +185,10 @@ class DenoiserWatch:
         heads: dict[str, int] | None = None
         if capture.per_head and (relation == "image->text" or self._streaming):
             heads = {name: int(layer.heads) for name, layer in attention_layers(self._denoiser).items()}
-        if self._streaming:
-            return StreamRecorder(self._streaming.take, heads=capture.heads, per_head=heads)
         # Between words a mean over the run is all that is kept.
         per_step = capture.per_step and relation != "text->text"
+        if self._streaming:
+            return StreamRecorder(self._streaming.take, heads=capture.heads, per_step=per_step, per_head=heads)
         return Recorder(heads=capture.heads, per_step=per_step, per_head=heads)
 
     # Hooks.

@@ -15,6 +15,7 @@ from promptattn.config import CaptureConfig, RunConfig, WeightingConfig, load_co
 from promptattn.export import FORMATS
 from promptattn.maps import COLORMAPS, RULES
 from promptattn.maps.capture import RELATIONS
+from promptattn.maps.stream import RECORD_DTYPES
 from promptattn.prompt.parsing import SYNTAXES
 from promptattn.weighting import (
     EMBEDDING_METHODS,
@@ -421,9 +422,12 @@ configs = section(
             rows=st.sampled_from(["image", "all"]),
         ),
         section(method=st.sampled_from(["prompt-to-prompt", "negpip"]), layers=layers, steps=steps),
-        section(method=st.sampled_from(EMBEDDING_METHODS), normalisation=st.sampled_from(NORMALISATIONS)),
-        section(method=st.just("a1111"), restore_mean=st.booleans()),
-        section(method=st.sampled_from(POOLED_METHODS), pooled=st.booleans()),
+        # Options of a method that is not the default one stand beside its name.
+        st.fixed_dictionaries(
+            {"method": st.sampled_from(EMBEDDING_METHODS)}, optional={"normalisation": st.sampled_from(NORMALISATIONS)}
+        ),
+        st.fixed_dictionaries({"method": st.just("a1111")}, optional={"restore_mean": st.booleans()}),
+        st.fixed_dictionaries({"method": st.sampled_from(POOLED_METHODS)}, optional={"pooled": st.booleans()}),
     ),
     capture=st.one_of(
         st.booleans(),
@@ -436,6 +440,17 @@ configs = section(
             heads=listed(st.integers(0, 9)),
             per_step=st.booleans(),
             per_head=st.booleans(),
+            stream=st.one_of(
+                name,
+                st.fixed_dictionaries(
+                    {"folder": name},
+                    optional={
+                        "shard_mib": st.floats(0.01, 1e4),
+                        "dtype": st.sampled_from(RECORD_DTYPES),
+                        "force": st.booleans(),
+                    },
+                ),
+            ),
         ),
     ),
     export=section(
