@@ -14,6 +14,7 @@ from promptattn.config import RunConfig, with_options
 from promptattn.errors import ConfigError, PromptSyntaxError
 from promptattn.export.names import slug
 from promptattn.prompt import parse
+from promptattn.run.record_folders import refuse_stream
 
 __all__ = ["RESERVED", "Item", "check_base", "items_of", "refuse_unreadable"]
 
@@ -83,6 +84,7 @@ def check_base(config: RunConfig) -> RunConfig:
         )
     if config.negative_prompt is not None and len(config.negative_prompt) > 1:
         raise ConfigError("a batch has one negative prompt for all lines; others are given in the lines themselves.")
+    _refuse_records(config)
     return config.model_copy(update={"prompt": None})
 
 
@@ -132,6 +134,11 @@ def _check_single(config: RunConfig) -> None:
     ):
         if len(values) > 1:
             raise ConfigError(f"it has {len(values)} {what}s; give each a line of its own")
+    _refuse_records(config)
+
+
+def _refuse_records(config: RunConfig) -> None:
+    refuse_stream(False if config.capture is None else config.capture.capture(), "a batch")
 
 
 def _name(line: Line, config: RunConfig) -> str:

@@ -17,6 +17,7 @@ from promptattn.batch.making import Outcome, make, tell_of, write
 from promptattn.batch.processes import Processes
 from promptattn.config import RunConfig
 from promptattn.errors import ConfigError, ExportError
+from promptattn.run.estimate import Estimate, first_of
 from promptattn.run.from_config import load_pipeline
 from promptattn.run.progress import overall
 from promptattn.run.schedulers import check_scheduler
@@ -51,12 +52,19 @@ class BatchResult:
 
 @dataclass(frozen=True)
 class Telling:
-    """Whom to tell what happens: what begins, how far it is, and what is worth a note (its severity and a sentence)."""
+    """Whom to tell what happens.
+
+    Attributes:
+        stage: called with what begins now.
+        step: called with (steps done, steps in all) of this process.
+        note: called with a severity and a sentence: what lines could not be made, and what to know of others.
+        estimate: called once, with what this process takes of memory and time.
+    """
 
     stage: Callable[[str], None] = lambda stage: None
     step: Callable[[int, int], None] | None = None
     note: Callable[[str, str], None] = lambda severity, message: None
-    estimate: Callable[[Any], None] | None = None
+    estimate: Callable[[Estimate], None] | None = None
 
 
 def run_batch(
@@ -191,8 +199,8 @@ class _Run:
             for number, group in enumerate(groups):
                 self.telling.stage(self._stage(group))
                 on_step = overall(self.telling.step, number, len(groups))
-                more = {"on_estimate": self.telling.estimate} if number == 0 and self.telling.estimate else {}
-                outcomes = self._keep(pipe, number, make(pipe, group, on_step, **more))
+                first = first_of(self.telling.estimate, number, len(groups))
+                outcomes = self._keep(pipe, number, make(pipe, group, on_step, on_estimate=first))
                 self._tell(outcomes)
                 with self.goal.telling():
                     for outcome in outcomes:

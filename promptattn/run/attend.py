@@ -24,6 +24,7 @@ from promptattn.run.denoiser import DenoiserWatch, Rows, Target
 from promptattn.run.encoding import Encoded
 from promptattn.run.obstacles import check_obstacles
 from promptattn.run.planning import scheduled_calls
+from promptattn.run.recorded import bytes_recorded
 from promptattn.run.script import Script
 from promptattn.run.sizes import latent_size
 from promptattn.run.streaming import Streaming
@@ -292,6 +293,13 @@ class AttentionRun:
             calls=calls,
         )
         return plan.size
+
+    def recorded_bytes(self) -> int:
+        """Bytes that the maps of the call made last take on the device, or will once all its steps are recorded."""
+        watch = self._watch
+        if watch is None or watch.capture is None:
+            return 0
+        return bytes_recorded(watch.recorders, watch.capture, watch.total)
 
     def annotate(self, meta: Mapping[str, Any]) -> None:
         """Note what else is known of the call made last with its records: values that JSON can hold."""

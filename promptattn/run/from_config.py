@@ -15,6 +15,7 @@ from promptattn.export import atomic_folder, read_saved, select, write
 from promptattn.maps import Capture, HeatMaps
 from promptattn.prompt import parse
 from promptattn.records import RecordsSize
+from promptattn.run.estimate import Estimate, first_of
 from promptattn.run.generate import MARKERS, Generation, generate
 from promptattn.run.load import load
 from promptattn.run.progress import overall
@@ -52,6 +53,7 @@ def run_config(
     on_stage: Callable[[str], None] = lambda stage: None,
     on_step: Callable[[int, int], None] | None = None,
     on_records: Callable[[str, RecordsSize], None] | None = None,
+    on_estimate: Callable[[Estimate], None] | None = None,
 ) -> list[Finished]:
     """Do what a config says: load, generate, and write `config.export.folder`, whole or not at all.
 
@@ -63,6 +65,7 @@ def run_config(
         on_stage: called with what begins now, such as `Loading sdxl`.
         on_step: called with (steps done, steps in all) after each step.
         on_records: called with the folder of records and with how much goes there, before the first step.
+        on_estimate: called after the second step with what all seeds together take of memory and time.
 
     Raises:
         ConfigError: when there is no prompt, and for settings that the model cannot take.
@@ -82,7 +85,9 @@ def run_config(
         for number, seed in enumerate(config.seed):
             on_stage("Generating" if len(config.seed) == 1 else f"Generating seed {seed}")
             capture = capture_of(config, seed, on_records)
-            made = _generate(pipe, config, prompts, seed, capture, overall(on_step, number, len(config.seed)))
+            on_seed = overall(on_step, number, len(config.seed))
+            first = first_of(on_estimate, number, len(config.seed))
+            made = _generate(pipe, config, prompts, seed, capture, on_seed, first)
             inside = "" if len(config.seed) == 1 else f"seed_{seed}"
             (partial / inside).mkdir(exist_ok=True)
             on_stage("Writing")
@@ -161,6 +166,7 @@ def _generate(
     seed: int,
     capture: Capture | bool,
     on_step: Callable[[int, int], None] | None,
+    on_estimate: Callable[[Estimate], None] | None,
 ) -> Generation:
     negatives = config.negative_prompt
     return generate(
@@ -170,6 +176,7 @@ def _generate(
         seed=seed,
         num_images_per_prompt=config.images,
         on_step=on_step,
+        on_estimate=on_estimate,
         **{**options_of(config), "capture": capture},
     )
 

@@ -3,8 +3,8 @@
 import inspect
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -17,8 +17,10 @@ from promptattn.processors.layouts import layout_of
 from promptattn.prompt import Prompt
 from promptattn.run.attend import attend
 from promptattn.run.denoiser import Rows
+from promptattn.run.estimate import Estimate, Estimator
 from promptattn.run.load import load, recommended
 from promptattn.run.schedulers import scheduler_settings
+from promptattn.run.shortage import memory_told
 from promptattn.run.sizes import as_asked
 from promptattn.run.steps import step_of_call
 from promptattn.run.written import prompts_written
@@ -81,6 +83,14 @@ class Generation:
             self.save_image(folder / name, index, metadata=metadata)
         (folder / SETTINGS).write_text(json.dumps(self.settings, ensure_ascii=False, indent=2), encoding="utf-8")
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the viewer, or the images alone where no maps were recorded."""
+        from promptattn.export.viewer import in_notebook, pictures_in_notebook, shown_images
+
+        if self.maps is None:
+            return pictures_in_notebook(self.images)
+        return in_notebook(shown_images(self.maps, self.images))
+
     def save_image(self, path: str | PathLike[str], index: int = 0, *, metadata: bool = True, **options: Any) -> Path:
         """Save one image as PNG, JPEG or WebP, with how it was made; see :func:`promptattn.export.write_image`.
 
@@ -118,6 +128,7 @@ def generate(
     clip_skip: int | None = None,
     max_sequence_length: int | None = None,
     on_step: Callable[[int, int], None] | None = None,
+    on_estimate: Callable[[Estimate], None] | None = None,
 ) -> Generation:
     """Make images from a weighted prompt, with the maps of every word.
 
@@ -131,10 +142,12 @@ def generate(
             preset, or else the pipeline's default. Flux reads a negative prompt with a true_cfg_scale above 1 only.
         weight_steps: the steps in which weights act.
         on_step: called with (steps done, steps in all) after each.
+        on_estimate: called once, after the second step, with what the call takes of memory and time.
         syntax, weighting, where, strength, layers, rows, capture, clip_skip, max_sequence_length: see :func:`attend`.
 
     Raises:
-        ConfigError: for numbers that no pipeline can take, before anything is loaded or run.
+        ConfigError: for numbers that no pipeline can take, before anything is loaded or run; and when memory runs out,
+            with the options that would take less.
         PromptAttnError: whatever :func:`load` and :func:`attend` raise.
     """
     import torch
@@ -164,18 +177,19 @@ def generate(
     )
     _check_size(pipe, height, width)
     seeds = _seeds(seed, len(run.plans) * num_images_per_prompt)
+    estimator = None if on_estimate is None else Estimator(pipe, run, len(seeds), on_estimate)
     given = {
         "num_inference_steps": num_inference_steps,
         "guidance_scale": guidance_scale,
         "true_cfg_scale": true_cfg_scale,
         "height": height,
         "width": width,
-        "callback_on_step_end": _progress(on_step),
+        "callback_on_step_end": _progress([each for each in (estimator and estimator.step, on_step) if each]),
     }
     options = _applicable(pipe, suited | {name: value for name, value in given.items() if value is not None})
     if negative_prompt is not None:
         _check_negative(pipe, options)
-    with run, _memory_told():
+    with run, estimator or nullcontext(), memory_told(pipe, len(seeds), capture):
         images = pipe(
             **run.inputs,
             **options,
@@ -264,13 +278,14 @@ def _maps(run: Any, settings: dict[str, Any]) -> HeatMaps:
     return replace(maps, meta={**maps.meta, **settings})
 
 
-def _progress(on_step: Callable[[int, int], None] | None) -> Any:
-    if on_step is None:
+def _progress(told: Sequence[Callable[[int, int], None]]) -> Any:
+    if not told:
         return None
 
     def callback(pipe: Any, step: int, timestep: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
         done, last = (step_of_call(call, pipe.scheduler) for call in (step, pipe.num_timesteps - 1))
-        on_step(done + 1, last + 1)
+        for each in told:
+            each(done + 1, last + 1)
         return kwargs
 
     return callback
@@ -304,20 +319,6 @@ def _check_steps(pipe: Any, steps: int | None) -> None:
     most = getattr(getattr(getattr(pipe, "scheduler", None), "config", None), "num_train_timesteps", None)
     if steps is not None and most is not None and steps > most:
         raise ConfigError(f"{steps} steps are more than the {most} timesteps that this model was trained with.")
-
-
-@contextmanager
-def _memory_told() -> Iterator[None]:
-    import torch
-
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
-            raise
-        raise ConfigError(
-            "there is not enough memory for images of this size and number; make them smaller, or fewer at once."
-        ) from error
 
 
 def _check_size(pipe: Any, height: int | None, width: int | None) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from promptattn.config import RunConfig
 from promptattn.errors import ConfigError
 from promptattn.export import atomic_folder
+from promptattn.run.estimate import Estimate
 from promptattn.run.from_config import load_pipeline, options_of
 from promptattn.run.record_folders import refuse_stream
 from promptattn.run.schedulers import check_scheduler
@@ -23,6 +24,7 @@ def sweep_config(
     limit: int,
     on_stage: Callable[[str], None] = lambda stage: None,
     on_step: Callable[[int, int], None] | None = None,
+    on_estimate: Callable[[Estimate], None] | None = None,
 ) -> tuple[Path, Sweep]:
     """Sweep the config's one prompt, and write `config.export.folder`, whole or not at all; returns both.
 
@@ -59,6 +61,7 @@ def sweep_config(
             batch=batch,
             limit=limit,
             on_step=on_step,
+            on_estimate=on_estimate,
             **options_of(config),
         )
         on_stage("Writing")

@@ -8,6 +8,7 @@ from typing import Any
 
 from promptattn.errors import CaptureError, ConfigError
 from promptattn.prompt import parse
+from promptattn.run.estimate import Estimate, first_of
 from promptattn.run.generate import Generation, generate
 from promptattn.run.load import load
 from promptattn.run.progress import overall
@@ -20,7 +21,7 @@ from promptattn.sweeps.swept import subject_of
 __all__ = ["sweep"]
 
 # What sweep() gives to generate() itself.
-_OWN = ("pipe_or_name", "prompt", "negative_prompt", "seed", "num_images_per_prompt", "on_step")
+_OWN = ("pipe_or_name", "prompt", "negative_prompt", "seed", "num_images_per_prompt", "on_step", "on_estimate")
 _USUAL_STEPS = 50  # of which a schedule is thought where the pipeline chooses
 
 
@@ -34,6 +35,7 @@ def sweep(
     batch: int = 4,
     limit: int = 64,
     on_step: Callable[[int, int], None] | None = None,
+    on_estimate: Callable[[Estimate], None] | None = None,
     **options: Any,
 ) -> Sweep:
     """Make the image of every value that stands in braces in a prompt, all else alike.
@@ -52,6 +54,7 @@ def sweep(
             batch rounds differently.
         limit: refuse to make more images than this.
         on_step: called with (steps done, steps in all) after each.
+        on_estimate: called once, after the second step, with what all calls take of memory and time.
         options: all else that :func:`promptattn.generate` takes.
 
     Raises:
@@ -72,7 +75,11 @@ def sweep(
     made: dict[_Job, Cell] = {}
     settings: dict[str, Any] = {}
     for number, group in enumerate(batches):
-        generation = _made(pipe, group, overall(on_step, number, len(batches)), options)
+        told = {
+            "on_step": overall(on_step, number, len(batches)),
+            "on_estimate": first_of(on_estimate, number, len(batches)),
+        }
+        generation = _made(pipe, group, {**options, **told})
         settings = settings or generation.settings
         for index, job in enumerate(group):
             maps = None if generation.maps is None else generation.maps.image(index)
@@ -120,16 +127,13 @@ def _batches(pipe: Any, jobs: Sequence[_Job], size: int, options: Mapping[str, A
     return [alike[first : first + size] for alike in together.values() for first in range(0, len(alike), size)]
 
 
-def _made(
-    pipe: Any, group: Sequence[_Job], on_step: Callable[[int, int], None] | None, options: dict[str, Any]
-) -> Generation:
+def _made(pipe: Any, group: Sequence[_Job], options: dict[str, Any]) -> Generation:
     try:
         return generate(
             pipe,
             [job.point.prompt for job in group],
             None if group[0].point.negative is None else [job.point.negative or "" for job in group],
             seed=[job.seed for job in group],
-            on_step=on_step,
             **options,
         )
     except CaptureError as error:
