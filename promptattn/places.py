@@ -13,11 +13,13 @@ class Places:
 
     Attributes:
         grid: (height, width) of the image places; row `image.start + y * width + x` is the place (y, x).
-        image: the image's rows among the queries, and in self-attention and joint attention among the keys as well.
+        image: the image's rows among the queries, and among the keys as well unless said.
         text: the text's rows among the keys, and in joint attention among the queries as well; None where the layer
             sees no text.
+        image_keys: the image's rows among the keys, where they stand elsewhere there.
     """
 
     grid: Grid
     image: slice
     text: slice | None
+    image_keys: slice | None = None

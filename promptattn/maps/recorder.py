@@ -217,7 +217,7 @@ def _image_to_text(watched: Watched, places: Places) -> _Selection:
 def _image_to_image(watched: Watched, places: Places) -> _Selection:
     height, width = places.grid
     picked = [int(row * height) * width + int(column * width) for row, column in watched.patches]
-    keys = torch.tensor(picked, device=watched.device) + places.image.start
+    keys = torch.tensor(picked, device=watched.device) + (places.image_keys or places.image).start
     return _Selection(places.image, keys, None, (_length(places.image), len(picked)))
 
 

@@ -12,7 +12,7 @@ from promptattn.maps.recorder import Recorder, Watched
 from promptattn.places import Grid
 from promptattn.processors.derive import derive
 from promptattn.processors.install import attention_layers
-from promptattn.processors.layouts import layout_of
+from promptattn.processors.layouts import READING, layout_of
 from promptattn.processors.rules import check_rule
 from promptattn.processors.segments import row_encoders
 from promptattn.weighting.odds import Rule, Weighting
@@ -67,14 +67,15 @@ def processors_for(
     key_rule = Weighting(rule=rule).key_rule
     layout, layers = layout_of(denoiser), attention_layers(denoiser)
     kinds = layout.layers(denoiser)
-    if size is None and (recorder is not None or "joint" in kinds.values()):
+    together = {"joint", "added"} & set(kinds.values())
+    if size is None and (recorder is not None or together):
         why = "with a recorder" if recorder is not None else f"for {type(denoiser).__name__}"
         raise ConfigError(f"processors_for() {why} needs size=(height, width) of the latents.")
     weights, rows = _weights(denoiser, plan, odds, text_rows, guidance, images_per_prompt, layout.negative_first)
     index = (weights != 1).any(dim=0).nonzero().flatten()
     key_weights = KeyWeights(index, weights[:, index], rule=key_rule) if len(index) else None
     if key_weights is not None:
-        check_rule(key_rule, denoiser, [name for name, kind in kinds.items() if kind != "image"], kinds)
+        check_rule(key_rule, denoiser, [name for name, kind in kinds.items() if kind in READING], kinds)
     call = layout.call(denoiser, torch.empty(*weights.shape, 0), size or (1, 1))
     every = torch.arange(weights.shape[1])
     watched = Watched(every.expand(images_per_prompt, -1), len(every), key_rows=every, text_rows=torch.arange(0))
@@ -82,7 +83,7 @@ def processors_for(
     processors: dict[str, Any] = {}
     for name, kind in kinds.items():
         processors[f"{name}.processor"] = stock = layers[name].processor
-        if kind == "image":
+        if kind not in READING:
             continue
         processor: Any = derive(type(stock)).standing_for(stock, name)
         processor.site.keys = call.keys(kind)

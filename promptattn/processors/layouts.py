@@ -14,11 +14,27 @@ from promptattn.places import Grid, Places
 from promptattn.processors.install import attention_layers
 from promptattn.processors.refused import why_refused
 
-__all__ = ["LAYOUTS", "DenoiserCall", "LayerKind", "Layout", "layout_of"]
+__all__ = ["LAYOUTS", "READING", "DenoiserCall", "LayerKind", "Layout", "Seats", "layout_of"]
 
-LayerKind = Literal["cross", "joint", "image"]
+LayerKind = Literal["cross", "joint", "added", "image", "text"]
 """What a layer attends to: `cross`: image queries, text keys; `joint`: text and image are queries and keys together;
-`image`: image queries and image keys."""
+`added`: image queries, and text and image as the keys of one call; `image`: image queries and image keys; `text`: text
+queries and text keys, as in the refiners that some denoisers put their text through first."""
+
+READING: tuple[LayerKind, ...] = ("cross", "joint", "added")
+"""The kinds of layers in which the image looks at the text."""
+
+
+@dataclass(frozen=True)
+class Seats:
+    """Where text and image sit among the keys of a layer that has both.
+
+    text, image: the rows of the text argument, and those of the image that is made. keys: how many there are in all.
+    """
+
+    text: slice
+    image: slice
+    keys: int
 
 
 @dataclass(frozen=True)
@@ -33,6 +49,9 @@ class Layout:
         kind: from a layer's module to its kind.
         attention: how its image rows attend to the text.
         text: name of the forward argument that holds the text embeddings, `[batch, token, channel]`.
+        as_rows: from that argument, where it is no such tensor, to one; None where it is.
+        seats: from the arguments of a forward call by name, its text as rows, and the finest grid, to where text and
+            image sit among the keys of `joint` and `added` layers; None is told by the four attributes below.
         pooled: where the pooled embeddings `[batch, channel]` are among the arguments: the name of one, and for an
             argument that is a dict the key in it.
         sample: name of the forward argument that holds the latents.
@@ -52,8 +71,10 @@ class Layout:
     size: Callable[[Mapping[str, Any]], Grid]
     grids: Callable[[Grid, Any], list[Grid]]
     kind: Callable[[torch.nn.Module], LayerKind]
-    attention: Literal["cross", "joint"] = "joint"
+    attention: Literal["cross", "joint", "added"] = "joint"
     text: str = "encoder_hidden_states"
+    as_rows: Callable[[Any], torch.Tensor] | None = None
+    seats: Callable[[Mapping[str, Any], torch.Tensor, Grid], Seats] | None = None
     pooled: tuple[str, ...] = ("pooled_projections",)
     sample: str = "hidden_states"
     timestep: str = "timestep"
@@ -69,17 +90,21 @@ class Layout:
         """The arguments of one forward call, wherever they stood."""
         bound = inspect.signature(denoiser.forward).bind_partial(*args, **kwargs).arguments
         text, sample = bound.get(self.text), bound.get(self.sample)
-        if not isinstance(text, torch.Tensor) or not isinstance(sample, torch.Tensor):
+        if text is not None and self.as_rows is not None:
+            text = self.as_rows(text)
+        if not isinstance(text, torch.Tensor) or sample is None:
             raise UnsupportedModelError(
-                f"{type(denoiser).__name__} was called without {self.text!r} or {self.sample!r} as tensors, so text"
-                " rows and image grid cannot be told."
+                f"{type(denoiser).__name__} was called without {self.text!r} or {self.sample!r}, so text rows and image"
+                " grid cannot be told."
             )
+        packed = isinstance(sample, torch.Tensor) and sample.ndim == 3
         return self.call(
             denoiser,
             text,
             self.size(bound),
+            arguments=bound,
             timestep=bound.get(self.timestep),
-            image_rows=int(sample.shape[1]) if sample.ndim == 3 else None,
+            image_rows=int(sample.shape[1]) if packed else None,
             worsened=self.worsened is not None and bound.get(self.worsened) is not None,
         )
 
@@ -134,23 +159,43 @@ class Layout:
         text: torch.Tensor,
         size: Grid,
         *,
+        arguments: Mapping[str, Any] | None = None,
         timestep: Any = None,
         image_rows: int | None = None,
         worsened: bool = False,
     ) -> "DenoiserCall":
-        """A call of `denoiser` with latents of this size, and an image row for each place of its grid unless said."""
+        """A call of `denoiser` with latents of this size, and an image row for each place of its grid unless said.
+
+        arguments: of the forward call by name, where that is more than a supposed one.
+
+        Raises:
+            UnsupportedModelError: for a supposed call of a denoiser whose arguments must tell where its text sits.
+        """
         grids = self.grids(size, denoiser.config)
         height, width = grids[0]
+        if self.seats is None:
+            seats = self._in_a_row(int(text.shape[1]), height * width, image_rows)
+        elif arguments is not None:
+            seats = self.seats(arguments, text, grids[0])
+        else:
+            raise UnsupportedModelError(
+                f"where the text of {type(denoiser).__name__} sits is known in a call only; use promptattn.attend."
+            )
         return DenoiserCall(
             text=text,
             size=size,
             timestep=timestep,
             grids={height * width: (height, width) for height, width in grids},
-            image_rows=height * width if image_rows is None else image_rows,
-            text_first=self.text_first,
-            before_text=self.before_text,
+            seats=seats,
             worsened=worsened,
         )
+
+    def _in_a_row(self, tokens: int, places: int, image_rows: int | None) -> Seats:
+        """Text and image side by side; more image rows than places where reference images follow."""
+        rows = places if image_rows is None else image_rows
+        text = self.before_text if self.text_first else rows
+        image = self.before_text + tokens if self.text_first else 0
+        return Seats(slice(text, text + tokens), slice(image, image + places), self.before_text + tokens + rows)
 
     def patch(self, denoiser: torch.nn.Module) -> int:
         """The side, in latent pixels, of the square that one place of the finest grid stands for."""
@@ -171,9 +216,7 @@ class DenoiserCall:
         size: (height, width) of the latents in latent pixels.
         timestep: as it was given.
         grids: from a number of image rows to the (height, width) it stands for; the first is the finest.
-        image_rows: the number of image rows in joint attention; more than the grid has where reference images follow.
-        text_first: whether the text's rows stand first in joint attention.
-        before_text: how many rows stand before them then that are neither text nor image.
+        seats: where text and image sit among the keys of joint and added layers.
         worsened: whether it is to predict worse than the model can; see :class:`Layout`.
     """
 
@@ -181,44 +224,37 @@ class DenoiserCall:
     size: Grid
     timestep: Any
     grids: dict[int, Grid]
-    image_rows: int
-    text_first: bool
-    before_text: int = 0
+    seats: Seats
     worsened: bool = False
 
     def keys(self, kind: LayerKind) -> int | None:
         """The number of keys of a layer that sees text, by which its attention call is told from an adapter's."""
-        tokens = int(self.text.shape[1])
-        return {"cross": tokens, "joint": self.before_text + tokens + self.image_rows, "image": None}[kind]
+        if kind == "cross":
+            return int(self.text.shape[1])
+        return self.seats.keys if kind in ("joint", "added") else None
 
     def places(self, kind: LayerKind, queries: int) -> Places | None:
         """Where text and image stand in an attention call with so many queries; None where its image has no known grid.
 
         In joint attention image rows beyond the grid (a reference image behind the one that is made) are left out.
         """
-        tokens = int(self.text.shape[1])
-        if kind != "joint":
-            grid = self.grids.get(queries)
-            return grid and Places(grid, slice(0, queries), slice(0, tokens) if kind == "cross" else None)
-        if queries != self.before_text + tokens + self.image_rows:
+        if kind == "joint":
+            grid = next(iter(self.grids.values()))
+            return Places(grid, self.seats.image, self.seats.text) if queries == self.seats.keys else None
+        grid_of_queries = self.grids.get(queries)
+        if grid_of_queries is None or kind == "text":
             return None
-        grid = next(iter(self.grids.values()))
-        start = self.before_text + tokens if self.text_first else 0
-        text = slice(self.before_text, start) if self.text_first else slice(self.image_rows, queries)
-        return Places(grid, slice(start, start + grid[0] * grid[1]), text)
+        text = {"cross": slice(0, int(self.text.shape[1])), "added": self.seats.text}.get(kind)
+        keys = self.seats.image if kind == "added" else None
+        return Places(grid_of_queries, slice(0, queries), text, keys)
 
     def place(self, kind: LayerKind, weights: KeyWeights, *, image_only: bool = True) -> KeyWeights:
         """Weights for the text's rows as weights for a layer's keys, for the image's queries alone or for all."""
         if kind == "cross":
             # The keys are few: merging copies next to nothing, and loses no bit.
             return replace(weights, floor=None)
-        keys = self.keys(kind)
-        assert keys is not None
-        places = self.places(kind, keys)
-        assert places is not None
-        assert places.text is not None
-        rows = places.image if image_only else None
-        return replace(weights, index=weights.index + places.text.start, query_rows=rows)
+        rows = self.seats.image if image_only and kind == "joint" else None
+        return replace(weights, index=weights.index + self.seats.text.start, query_rows=rows)
 
 
 def _size_of_sample(arguments: Mapping[str, Any]) -> Grid:

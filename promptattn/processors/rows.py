@@ -4,26 +4,32 @@ Batch size says nothing: guidance may put negative and positive rows in one call
 at all, and perturbed-attention guidance repeats the positive rows. The embeddings that were encoded for the run do.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 import torch
 
-from promptattn.errors import CaptureError
+from promptattn.errors import CaptureError, UnsupportedModelError
 
-__all__ = ["Block", "recognise"]
+__all__ = ["Block", "Known", "recognise", "recognise_known"]
 
 Kind = Literal["negative", "positive"]
 
 
 @dataclass(frozen=True)
 class Block:
-    """A run of rows `start:stop` of the batch that holds all prompts once, each `images_per_prompt` times in a row."""
+    """A run of rows `start:stop` of the batch that holds all prompts once, each `images_per_prompt` times in a row.
+
+    shift: how much further back the text's rows stand than they were planned, as where the batch is filled up in front.
+    """
 
     kind: Kind
     start: int
     stop: int
     images_per_prompt: int
+    shift: int = 0
 
     @property
     def rows(self) -> slice:
@@ -95,3 +101,68 @@ def _equal(rows: torch.Tensor, known: torch.Tensor | None, per_prompt: int) -> b
         return False
     known = known.to(device=rows.device, dtype=rows.dtype).repeat_interleave(per_prompt, dim=0)
     return torch.equal(rows, known)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a pipeline made of one text: `rows` `[token, channel]` without what it is filled up with, of which the first
+    was planned as row `first`."""
+
+    rows: torch.Tensor
+    first: int
+
+
+def recognise_known(
+    text: torch.Tensor, known: Mapping[Kind, Sequence[Known]], *, negative_first: bool = True
+) -> tuple[Block, ...]:
+    """The blocks of a batch in which texts of unequal length are filled up to one, in front or behind.
+
+    text: `[batch, token, channel]`. known: for each kind what was made of the text of every prompt, if that is known.
+    Rows of other texts belong to no block; it is empty where all do.
+
+    Raises:
+        UnsupportedModelError: when the prompts' rows do not follow each other as a pipeline lays them, or the texts of
+            one block are filled up differently.
+    """
+    order: Sequence[Kind] = ("negative", "positive") if negative_first else ("positive", "negative")
+    found = [_who(row, {kind: known.get(kind, ()) for kind in order}) for row in text]
+    blocks: list[Block] = []
+    start = 0
+    for kind, run in groupby(found, key=lambda each: each and each[0]):
+        rows = list(run)
+        if kind is not None:
+            blocks += _blocks(kind, [each for each in rows if each], len(known[kind]), start)
+        start += len(rows)
+    return tuple(blocks)
+
+
+_Found = tuple[Kind, int, int]  # its kind, which prompt, and by how much it is shifted
+
+
+def _who(row: torch.Tensor, known: Mapping[Kind, Sequence[Known]]) -> _Found | None:
+    for kind, texts in known.items():
+        for number, each in enumerate(texts):
+            if (start := _start(row, each.rows.to(row))) is not None:
+                return kind, number, start - each.first
+    return None
+
+
+def _start(row: torch.Tensor, part: torch.Tensor) -> int | None:
+    """Where `part` stands in `row`, both `[token, channel]`; None where it does not."""
+    if row.shape[1:] != part.shape[1:] or not 0 < len(part) <= len(row):
+        return None
+    first = (row[: len(row) - len(part) + 1] == part[0]).all(dim=1).nonzero().flatten().tolist()
+    return next((at for at in first if torch.equal(row[at : at + len(part)], part)), None)
+
+
+def _blocks(kind: Kind, rows: Sequence[_Found], prompts: int, start: int) -> list[Block]:
+    """One run of a kind; with equal texts the run may hold all prompts more than once, which is one block all the same."""
+    per_prompt, rest = divmod(len(rows), prompts)
+    expected = [prompt for prompt in range(prompts) for _ in range(per_prompt)]
+    shifts = {shift for _, _, shift in rows}
+    if rest or len(shifts) != 1 or [prompt for _, prompt, _ in rows] != expected:
+        raise UnsupportedModelError(
+            f"the denoiser's {len(rows)} rows of {kind} text do not lie as promptattn knows them (prompts"
+            f" {[prompt for _, prompt, _ in rows]}, shifted by {sorted(shifts)}), so no weight or map can be placed."
+        )
+    return [Block(kind, start, start + len(rows), per_prompt, shifts.pop())]

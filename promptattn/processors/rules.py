@@ -42,6 +42,7 @@ def _not_linear(layer: torch.nn.Module, kind: LayerKind) -> str | None:
         return "its keys are normalised"
     if getattr(layer, "norm_cross", None):
         return "its text is normalised before it is projected to keys"
-    if getattr(getattr(layer, "to_k", None), "bias", None) is not None:
+    projection = getattr(layer, "add_k_proj" if kind == "added" else "to_k", None)
+    if getattr(projection, "bias", None) is not None:
         return "its key projection has a bias"
     return None

@@ -68,6 +68,7 @@ class Batch:
         self._patches = patches
         watched = next((block for block in blocks if block.kind == "positive"), None)
         self.rows = None if watched is None else watched.rows
+        self._shift = 0 if watched is None else watched.shift
         self.images: tuple[int, ...] = () if watched is None else self._prompts(watched)
         self._told: dict[tuple[Moment, int], Told] = {}
         self._unguided: dict[Wording, Told] = {}
@@ -119,12 +120,20 @@ class Batch:
             masks = [(each.mask, times) for each, times in encoded if each.mask is not None]
             mask = _rows(masks).to(self.text.device) if masks else None
         if any(block.kind in wording.weighted for block in blocks):
-            odds = _rows([(wording.odds[block.kind], block.images_per_prompt) for block in blocks])
+            odds = self._odds(wording, blocks, width=int((self.text if text is None else text).shape[1]))
             index = (odds != 1).any(dim=0).nonzero().flatten()
             picked = odds[:, index]
             device = self.text.device
             weights = KeyWeights(index.to(device), picked.to(device), floor=_floor(picked), rule=self._rule)
         return Told(wording, blocks, text, pooled, weights, mask=mask)
+
+    def _odds(self, wording: Wording, blocks: Sequence[Block], width: int) -> torch.Tensor:
+        """float32 `[batch, row]`; 1 in rows of the batch that belong to no block."""
+        odds = torch.ones(max(len(self.text), blocks[-1].stop), width)
+        for block in blocks:
+            planned = wording.odds[block.kind].repeat_interleave(block.images_per_prompt, dim=0)
+            odds[block.rows] = _shifted(planned, block.shift, width, fill=1.0)
+        return odds
 
     def _watched(self, timeline: Timeline, moment: Moment, part: int) -> Sequence[Watched]:
         if self.rows is None:
@@ -135,14 +144,15 @@ class Batch:
         for strand, share in enumerate(wording.shares * moment.shares[part]):
             if not share.any():
                 continue
-            groups = columns.groups[wording][strand, images]
+            shift, width = self._shift, int(self.text.shape[1]) if wording is self._carrier else None
+            groups = _shifted(columns.groups[wording][strand, images], shift, width, fill=-1)
             kept = (groups >= 0).any(dim=0).nonzero().flatten()
             found.append(
                 Watched(
                     groups=groups[:, kept].to(device),
                     columns=columns.count,
                     key_rows=kept.to(device),
-                    text_rows=columns.text_rows(wording, strand).to(device),
+                    text_rows=columns.text_rows(wording, strand).to(device) + shift,
                     patches=self._patches,
                     part=part * len(wording.strands) + strand,
                     text=timeline.texts.index((wording, strand)),
@@ -160,6 +170,19 @@ def state_of(text: torch.Tensor) -> int:
 def _rows(tensors: Sequence[tuple[torch.Tensor, int]]) -> torch.Tensor:
     """`[prompt, ...]` of every block, each prompt repeated for its images, one block after the other."""
     return torch.cat([tensor.repeat_interleave(times, dim=0) for tensor, times in tensors])
+
+
+def _shifted(planned: torch.Tensor, shift: int, width: int | None, *, fill: float) -> torch.Tensor:
+    """`[image, row]` as it was planned to so many rows, the first one `shift` rows further back.
+
+    width: None for as many rows as there are. What does not fit is what a text is filled up with.
+    """
+    if width is None or (shift == 0 and planned.shape[1] == width):
+        return planned
+    moved = planned.new_full((len(planned), width), fill)
+    start, stop = max(shift, 0), min(shift + planned.shape[1], width)
+    moved[:, start:stop] = planned[:, start - shift : stop - shift]
+    return moved
 
 
 def _floor(odds: torch.Tensor) -> float | None:

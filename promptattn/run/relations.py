@@ -7,7 +7,7 @@ import torch
 from promptattn.errors import CaptureError, ConfigError
 from promptattn.maps.capture import RELATIONS, Capture, Relation
 from promptattn.processors.install import attention_layers
-from promptattn.processors.layouts import LayerKind
+from promptattn.processors.layouts import READING, LayerKind
 from promptattn.selection import match_layers
 
 __all__ = ["RELATIONS_BY_KIND", "check_heads", "readers", "relations"]
@@ -15,7 +15,9 @@ __all__ = ["RELATIONS_BY_KIND", "check_heads", "readers", "relations"]
 RELATIONS_BY_KIND: dict[LayerKind, tuple[Relation, ...]] = {
     "cross": ("image->text",),
     "joint": RELATIONS,
+    "added": ("image->text", "image->image"),
     "image": ("image->image",),
+    "text": (),
 }
 
 
@@ -25,7 +27,7 @@ def readers(denoiser: torch.nn.Module, kinds: Mapping[str, LayerKind]) -> list[s
     Raises:
         CaptureError: when there is none at all.
     """
-    found = [name for name, kind in kinds.items() if kind != "image"]
+    found = [name for name, kind in kinds.items() if kind in READING]
     if not found:
         raise CaptureError(f"{type(denoiser).__name__} has no cross-attention layer, so words have no place in it.")
     return found
