@@ -131,7 +131,7 @@ def recognise_known(
     for kind, run in groupby(found, key=lambda each: each and each[0]):
         rows = list(run)
         if kind is not None:
-            blocks += _blocks(kind, [each for each in rows if each], len(known[kind]), start)
+            blocks.append(_block(kind, [each for each in rows if each], known[kind], start))
         start += len(rows)
     return tuple(blocks)
 
@@ -155,14 +155,19 @@ def _start(row: torch.Tensor, part: torch.Tensor) -> int | None:
     return next((at for at in first if torch.equal(row[at : at + len(part)], part)), None)
 
 
-def _blocks(kind: Kind, rows: Sequence[_Found], prompts: int, start: int) -> list[Block]:
-    """One run of a kind; with equal texts the run may hold all prompts more than once, which is one block all the same."""
-    per_prompt, rest = divmod(len(rows), prompts)
-    expected = [prompt for prompt in range(prompts) for _ in range(per_prompt)]
+def _block(kind: Kind, rows: Sequence[_Found], texts: Sequence[Known], start: int) -> Block:
+    per_prompt, rest = divmod(len(rows), len(texts))
+    # Of equal texts the first is found.
+    firsts = [next(at for at, other in enumerate(texts) if _same(each, other)) for each in texts]
+    expected = [prompt for prompt in firsts for _ in range(per_prompt)]
     shifts = {shift for _, _, shift in rows}
     if rest or len(shifts) != 1 or [prompt for _, prompt, _ in rows] != expected:
         raise UnsupportedModelError(
             f"the denoiser's {len(rows)} rows of {kind} text do not lie as promptattn knows them (prompts"
             f" {[prompt for _, prompt, _ in rows]}, shifted by {sorted(shifts)}), so no weight or map can be placed."
         )
-    return [Block(kind, start, start + len(rows), per_prompt, shifts.pop())]
+    return Block(kind, start, start + len(rows), per_prompt, shifts.pop())
+
+
+def _same(one: Known, other: Known) -> bool:
+    return one is other or (one.rows.shape == other.rows.shape and torch.equal(one.rows, other.rows))

@@ -5,17 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from promptattn.errors import ConfigError
+from promptattn.errors import ConfigError, UnsupportedModelError
 from promptattn.prompt.chunks import Chunk, Slot, fill_windows, frame_chunk, part_at_breaks
 from promptattn.prompt.diagnostics import Diagnostic, few_of_each
 from promptattn.prompt.findings import find_in_tokens
 from promptattn.prompt.lower_case import encode_lowered
-from promptattn.prompt.tokens import RawToken, TextToken, Token, Tokenizer, display, encode, window_of
+from promptattn.prompt.templates import Framed, Kept
+from promptattn.prompt.tokens import Frame, RawToken, TextToken, Token, Tokenizer, display, encode, window_of
 from promptattn.prompt.tree import Prompt
 from promptattn.prompt.weights import SpanWeights
 from promptattn.prompt.words import Word, find, occurrences, split_words
 
-__all__ = ["EncoderPlan", "plan_tokens"]
+__all__ = ["EncoderPlan", "plan_framed", "plan_tokens"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +25,9 @@ class EncoderPlan:
 
     `window` is the length of a chunk, start and end included. `tokens` are those that the encoder reads, `lost` those
     that it cannot take, `words` all words and runs of punctuation of the clean text, `cut` the words among them that
-    lost a token. The text embedding has `window` rows per chunk, one after the other; `slots` says what each holds.
-    `diagnostics` are those about tokens; the prompt has its own.
+    lost a token. The text embedding has `window` rows per chunk, one after the other, or those of them that are `kept`;
+    `slots` says what each holds. `frame` is what stands round the tokens of a chunk. `diagnostics` are those about
+    tokens; the prompt has its own.
     """
 
     name: str
@@ -37,16 +39,18 @@ class EncoderPlan:
     chunks: tuple[Chunk, ...]
     empty_chunk: Chunk = field(repr=False)
     diagnostics: tuple[Diagnostic, ...] = ()
+    frame: Frame = field(repr=False)
+    kept: Kept = Kept()
 
     @cached_property
     def slots(self) -> tuple[Slot, ...]:
-        """What each row of the text embedding holds: row `chunk * window + i`."""
-        return tuple(slot for chunk in self.chunks for slot in chunk.slots)
+        """What each row of the text embedding holds: row `chunk * window + i`, or the i-th one that is kept."""
+        return tuple(chunk.slots[row] for chunk in self.chunks for row in self.kept.rows(self.window))
 
     @cached_property
     def weights(self) -> tuple[float, ...]:
         """The weight of each row of the text embedding, in the order of `slots`; 1 on all that hold no token."""
-        return tuple(weight for chunk in self.chunks for weight in chunk.weights)
+        return tuple(chunk.weights[row] for chunk in self.chunks for row in self.kept.rows(self.window))
 
     @property
     def cut(self) -> tuple[Word, ...]:
@@ -68,6 +72,18 @@ class EncoderPlan:
         if missing < 0:
             raise ConfigError(f"{self.name}: a prompt of {len(self.chunks)} chunks cannot be put into {chunks}")
         return replace(self, chunks=self.chunks + (self.empty_chunk,) * missing)
+
+    def widened(self, window: int) -> "EncoderPlan":
+        """The same plan of one chunk, filled up to a longer window, as the shorter prompts of a batch are."""
+        ids, weights = [token.id for token in self.tokens], [token.weight for token in self.tokens]
+        chunk = frame_chunk(ids, weights, range(len(ids)), self.frame, window)
+        return replace(
+            self,
+            window=window,
+            tokens=_placed(self.tokens, (chunk,), window, self.kept)[0],
+            chunks=(chunk,),
+            empty_chunk=frame_chunk((), (), range(0), self.frame, window),
+        )
 
     def find(self, phrase: str, occurrence: int = 0) -> tuple[Word, ...]:
         """The words of the given occurrence (from 0) of a word or phrase; raises `CaptureError` on a miss."""
@@ -101,17 +117,55 @@ def plan_tokens(
     kept, lost = (raw, []) if can_chunk else _truncated(raw, capacity, tokenizer.truncation_side)
     tokens, words = _read(prompt, tokenizer, kept, lost)
     inside = _windows(prompt, tokens[: len(kept)], tokenizer, capacity) if can_chunk else [range(len(kept))]
+    return _planned(prompt, tokenizer, name, tokens, words, inside, frame, window, can_chunk=can_chunk)
+
+
+def plan_framed(prompt: Prompt, tokenizer: Tokenizer, framed: Framed, *, name: str, kept: Kept) -> EncoderPlan:
+    """Place the weights and words of `prompt`, which is read inside a template, in one window.
+
+    kept: which of the encoder's rows become rows of the text. A token in another row is among the lost.
+    """
+    window = len(framed.ids)
+    tokens, words = _read(prompt, tokenizer, framed.tokens, framed.lost)
+    inside = [range(len(framed.tokens))]
+    plan = _planned(prompt, tokenizer, name, tokens, words, inside, framed.frame, window, kept=kept)
+    if plan.chunks[0].ids != framed.ids:
+        raise UnsupportedModelError(
+            f"{name} reads other tokens than were planned for the prompt, so no weight could be placed; its tokenizer"
+            " is not one promptattn knows."
+        )
+    return plan
+
+
+def _planned(
+    prompt: Prompt,
+    tokenizer: Tokenizer,
+    name: str,
+    tokens: Sequence[TextToken],
+    words: tuple[Word, ...],
+    inside: Sequence[range],
+    frame: Frame,
+    window: int,
+    *,
+    can_chunk: bool = False,
+    kept: Kept = Kept(),
+) -> EncoderPlan:
+    """The plan of these tokens, of which those `inside` the windows are read."""
     ids, weights = [token.id for token in tokens], [token.weight for token in tokens]
     chunks = tuple(frame_chunk(ids, weights, members, frame, window) for members in inside)
+    placed, dropped = _placed(tokens, chunks, window, kept)
+    read = sum(map(len, inside))
     plan = EncoderPlan(
         name=name,
         window=window,
         prompt=prompt,
-        tokens=_placed(tokens, chunks, window),
-        lost=tuple(tokens[len(kept) :]),
+        tokens=placed,
+        lost=(*dropped, *tokens[read:]),
         words=words,
         chunks=chunks,
         empty_chunk=frame_chunk((), (), range(0), frame, window),
+        frame=frame,
+        kept=kept,
     )
     return replace(plan, diagnostics=few_of_each(find_in_tokens(plan, tokenizer, frame, can_chunk)))
 
@@ -123,7 +177,7 @@ def _truncated(raw: list[RawToken], capacity: int, side: str) -> tuple[list[RawT
 
 
 def _read(
-    prompt: Prompt, tokenizer: Tokenizer, kept: list[RawToken], lost: list[RawToken]
+    prompt: Prompt, tokenizer: Tokenizer, kept: Sequence[RawToken], lost: Sequence[RawToken]
 ) -> tuple[list[TextToken], tuple[Word, ...]]:
     """The tokens, those kept first, with their weights and words, and the words with the tokens kept."""
     text, weights = prompt.text, SpanWeights(prompt)
@@ -178,12 +232,21 @@ def _windows(prompt: Prompt, tokens: Sequence[TextToken], tokenizer: Tokenizer, 
     return fill_windows(parts, [token.word for token in tokens], is_comma, capacity)
 
 
-def _placed(tokens: Sequence[TextToken], chunks: Sequence[Chunk], window: int) -> tuple[Token, ...]:
+def _placed(
+    tokens: Sequence[TextToken], chunks: Sequence[Chunk], window: int, kept: Kept
+) -> tuple[tuple[Token, ...], tuple[TextToken, ...]]:
+    """The tokens in the rows of the text, and those whose rows are not kept."""
+    rows = {row: place for place, row in enumerate(kept.rows(window))}
     placed: list[Token] = []
+    dropped: list[TextToken] = []
     for number, chunk in enumerate(chunks):
         for row, slot in enumerate(chunk.slots):
-            if slot.token is not None:
-                t = tokens[slot.token]
-                place = number * window + row
+            if slot.token is None:
+                continue
+            t = tokens[slot.token]
+            if row in rows:
+                place = number * len(rows) + rows[row]
                 placed.append(Token(t.index, t.id, t.text, t.start, t.end, t.weight, t.word, number, place))
-    return tuple(placed)
+            else:
+                dropped.append(t)
+    return tuple(placed), tuple(dropped)

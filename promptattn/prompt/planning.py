@@ -7,9 +7,10 @@ from typing import Any
 
 from promptattn.errors import ConfigError, PromptSyntaxError, UnsupportedModelError
 from promptattn.prompt.diagnostics import Diagnostic
-from promptattn.prompt.encoder_plan import EncoderPlan, plan_tokens
+from promptattn.prompt.encoder_plan import EncoderPlan, plan_framed, plan_tokens
 from promptattn.prompt.lower_case import reads_lower_case
 from promptattn.prompt.parsing import as_prompt
+from promptattn.prompt.templates import framed, template_of
 from promptattn.prompt.tokens import window_of
 from promptattn.prompt.tree import Prompt
 
@@ -78,6 +79,8 @@ def plan(
     prompt is not one string or not plain (scheduled, joined with AND, a blend), `ConfigError` for a
     `max_sequence_length` that the pipeline does not take.
     """
+    if template_of(pipe) is not None:
+        return _in_template(pipe, prompt, negative_prompt, syntax, max_sequence_length)
     pairs = list(_encoders(pipe))
     if not pairs:
         raise UnsupportedModelError(
@@ -106,6 +109,27 @@ def plan(
         for one in parsed
     )
     return TokenPlan(prompt=parsed[0], negative_prompt=parsed[1], encoders=positive, negative=negative)
+
+
+def _in_template(
+    pipe: Any,
+    prompt: str | Prompt,
+    negative_prompt: str | Prompt | None,
+    syntax: str,
+    max_sequence_length: int | None,
+) -> TokenPlan:
+    template = template_of(pipe)
+    assert template is not None
+    length = sequence_length(pipe, max_sequence_length)
+
+    def read(one: Prompt) -> tuple[EncoderPlan, ...]:
+        found = framed(pipe, one.text, length)
+        return (plan_framed(one, found.tokenizer, found, name=template.encoder, kept=template.keeps(pipe)),)
+
+    parsed = [_parsed(text, syntax) for text in (prompt, "" if negative_prompt is None else negative_prompt)]
+    return TokenPlan(
+        prompt=parsed[0], negative_prompt=parsed[1], encoders=read(parsed[0]), negative=read(parsed[1])
+    )
 
 
 def _findings(prompt: Prompt, encoders: Sequence[EncoderPlan]) -> list[Diagnostic]:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from promptattn.errors import UnsupportedModelError
 from promptattn.prompt.letters import kind_of
 
-__all__ = ["Frame", "RawToken", "TextToken", "Token", "Tokenizer", "display", "encode", "window_of"]
+__all__ = ["Frame", "RawToken", "TextToken", "Token", "Tokenizer", "display", "encode", "trimmed_range", "window_of"]
 
 _UNSET_WINDOW = 1_000_000  # transformers gives a tokenizer without a window a model_max_length of 1e30
 
@@ -95,7 +95,7 @@ def encode(tokenizer: Tokenizer, text: str, name: str) -> tuple[list[RawToken], 
     encoding = _call(tokenizer, text, name)
     ids, inside = list(encoding["input_ids"]), _content(encoding)
     raw = [
-        RawToken(ids[place], *_trimmed(text, *encoding["offset_mapping"][place]))
+        RawToken(ids[place], *trimmed_range(text, *encoding["offset_mapping"][place]))
         for place in range(inside.start, inside.stop)
     ]
     return _with_vectors(tokenizer, _with_marks(text, raw)), _frame(tokenizer, ids, inside, name)
@@ -133,7 +133,7 @@ def _frame(tokenizer: Tokenizer, ids: list[int], inside: range, name: str) -> Fr
     )
 
 
-def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+def trimmed_range(text: str, start: int, end: int) -> tuple[int, int]:
     """The range without whitespace at its ends; as it is where it holds nothing else."""
     inner = text[start:end]
     if not inner.strip():

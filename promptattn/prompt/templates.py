@@ -1,0 +1,315 @@
+"""Text encoders that read a prompt inside a template: what a pipeline makes of a prompt before it is tokenised.
+
+Nothing here knows a template. The pipeline is asked to encode, and stopped as soon as it calls its text encoder; the
+tokenizer's calls on the way there say which text became which ids, and a letter that stands in no template says where
+in it the prompt goes.
+"""
+
+import inspect
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from promptattn.errors import UnsupportedModelError
+from promptattn.prompt.tokens import Frame, RawToken, Tokenizer, trimmed_range
+
+__all__ = ["TEMPLATES", "Framed", "Kept", "Template", "framed", "template_of"]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Which of a text encoder's rows become rows of the text: the first `head`, and those from `first` to the last one
+    but `cut`. A negative `first` counts from the end."""
+
+    first: int = 0
+    cut: int = 0
+    head: int = 0
+
+    def rows(self, window: int) -> tuple[int, ...]:
+        """Their numbers, of so many rows."""
+        first = self.first if self.first >= 0 else max(self.head, window + self.first)
+        return (*range(self.head), *range(first, window - self.cut))
+
+
+@dataclass(frozen=True)
+class Template:
+    """How a pipeline has its prompts read.
+
+    Attributes:
+        encoder: the name of the text encoder whose rows the words are.
+        first: name of the pipeline's attribute that says how many of the encoder's first rows are left out.
+        kept: which of the encoder's rows are kept otherwise.
+        negative: whether negative prompts are read in the template too.
+    """
+
+    encoder: str = "text_encoder"
+    first: str | None = None
+    kept: Kept = field(default_factory=Kept)
+    negative: bool = True
+
+    def keeps(self, pipe: Any) -> Kept:
+        return self.kept if self.first is None else Kept(int(getattr(pipe, self.first)))
+
+
+# By the denoiser's class.
+TEMPLATES: dict[str, Template] = {
+    "QwenImageTransformer2DModel": Template(first="prompt_template_encode_start_idx"),
+}
+
+
+@dataclass(frozen=True)
+class Framed:
+    """A prompt as its text encoder reads it.
+
+    tokens: those of the prompt, their characters those of the clean text; lost: those that did not fit; frame: what
+    stands round them; ids: all that the encoder is given, filled up; tokenizer: what made them.
+    """
+
+    tokens: tuple[RawToken, ...]
+    lost: tuple[RawToken, ...]
+    frame: Frame
+    ids: tuple[int, ...]
+    tokenizer: Tokenizer
+
+
+def template_of(pipe: Any) -> Template | None:
+    """The template of a pipeline's denoiser, or None where a prompt is tokenised as it stands."""
+    denoiser = getattr(pipe, "transformer", None) or getattr(pipe, "unet", None)
+    return next((TEMPLATES[cls.__name__] for cls in type(denoiser).__mro__ if cls.__name__ in TEMPLATES), None)
+
+
+# In the private use area of Unicode: in no template, no prompt, and left alone by whatever cleans a prompt.
+_SENTINEL = "\ue0f1"
+
+
+def framed(pipe: Any, text: str, max_sequence_length: int | None = None) -> Framed:
+    """How the pipeline has this text read.
+
+    Raises:
+        UnsupportedModelError: for a pipeline that calls no text encoder, or does more with a prompt than to put it into
+            a template.
+    """
+    template = template_of(pipe)
+    assert template is not None
+    sentinel = _observed(pipe, template, _SENTINEL, max_sequence_length)
+    before, found, after = sentinel.text.partition(_SENTINEL)
+    seen = _observed(pipe, template, text, max_sequence_length)
+    inner = seen.text[len(before) : len(seen.text) - len(after)]
+    if not found or seen.text != before + inner + after or inner.strip() != text.strip():
+        raise UnsupportedModelError(
+            f"{type(pipe).__name__} does more with the prompt {text!r:.40} than to put it into a template, so promptattn"
+            " cannot tell which of its tokens are which words."
+        )
+    shift = text.find(inner) if inner else 0
+    return _placed(seen, len(before), len(before) + len(inner), shift, template.encoder)
+
+
+def _placed(seen: "_Observed", start: int, stop: int, shift: int, name: str) -> Framed:
+    """The reading of a prompt that is `seen.text[start:stop]`, its first character the `shift`-th of the clean text."""
+    read = seen.tokenised(truncated=True)
+    every = seen.tokenised(truncated=False)
+
+    def inside(places: Sequence[tuple[int, int]]) -> range:
+        found = [at for at, (first, last) in enumerate(places) if first < stop and last > start and last > first]
+        if found:
+            return range(found[0], found[-1] + 1)
+        behind = (at for at, (first, last) in enumerate(places) if last > first and first >= stop)
+        at = next(behind, len(places))
+        return range(at, at)
+
+    def tokens(ids: Sequence[int], places: Sequence[tuple[int, int]], chosen: range) -> tuple[RawToken, ...]:
+        text = seen.text[start:stop]
+        clipped = [(max(places[at][0], start) - start, min(places[at][1], stop) - start) for at in chosen]
+        trimmed = [trimmed_range(text, *place) for place in clipped]
+        return tuple(
+            RawToken(ids[at], first + shift, last + shift) for at, (first, last) in zip(chosen, trimmed, strict=True)
+        )
+
+    own, whole = inside(read.places), inside(every.places)
+    first = _index_of(read.ids, seen.ids)
+    if first is None:
+        raise UnsupportedModelError(
+            f"{name} is given other tokens than its tokenizer made of the prompt in its template, so no weight could be"
+            " placed; its pipeline is not one promptattn knows."
+        )
+    return Framed(
+        tokens=tokens(read.ids, read.places, own),
+        lost=tokens(every.ids, every.places, whole)[len(own) :],
+        frame=Frame(
+            before=tuple(read.ids[: own.start]),
+            after=tuple(read.ids[own.stop :]),
+            padding=_padding(seen.ids, first, len(read.ids), seen.tokenizer),
+            padding_side="left" if first else "right",
+        ),
+        ids=seen.ids,
+        tokenizer=seen.tokenizer,
+    )
+
+
+def _index_of(part: Sequence[int], whole: Sequence[int]) -> int | None:
+    """Where `part` stands in `whole`, which is filled up on one side at most."""
+    for first in dict.fromkeys((0, len(whole) - len(part))):
+        if first >= 0 and list(whole[first : first + len(part)]) == list(part):
+            return first
+    return None
+
+
+def _padding(ids: Sequence[int], first: int, length: int, tokenizer: Tokenizer) -> int:
+    filling = (*ids[:first], *ids[first + length :])
+    return filling[0] if filling else int(tokenizer.pad_token_id or 0)
+
+
+# Watching a pipeline encode.
+
+
+@dataclass(frozen=True)
+class _Tokens:
+    """ids, and the characters of the tokenised text that each stands for."""
+
+    ids: tuple[int, ...]
+    places: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class _Observed:
+    """One text as it was tokenised, how, and the ids that the text encoder was given."""
+
+    tokenizer: Any
+    text: str
+    options: dict[str, Any]
+    ids: tuple[int, ...]
+
+    def tokenised(self, *, truncated: bool) -> _Tokens:
+        """Not filled up. truncated: cut off as it was, or whole."""
+        options = {name: value for name, value in self.options.items() if name in _KEPT_OPTIONS}
+        if truncated:
+            options |= {name: value for name, value in self.options.items() if name in ("truncation", "max_length")}
+        made = self.tokenizer(self.text, **options, return_offsets_mapping=True, verbose=False)
+        spoken = made.sequence_ids(0)
+        # A token that the tokenizer adds by itself stands for no character.
+        places = [
+            (start, end) if who is not None else (0, 0)
+            for who, (start, end) in zip(spoken, made["offset_mapping"], strict=True)
+        ]
+        return _Tokens(tuple(made["input_ids"]), tuple(places))
+
+
+_KEPT_OPTIONS = ("add_special_tokens", "split_special_tokens", "sanitize_control_tokens")
+
+
+class _Read(Exception):
+    """The text encoder was called."""
+
+
+def _observed(pipe: Any, template: Template, text: str, max_sequence_length: int | None) -> _Observed:
+    encoder = getattr(pipe, template.encoder, None)
+    if encoder is None:
+        raise UnsupportedModelError(
+            f"{type(pipe).__name__} cannot encode a prompt without {template.encoder}, which is None; load it, or use a"
+            " pipeline that has it."
+        )
+    given: list[Any] = []
+
+    def stop(module: Any, args: Any, kwargs: Any) -> None:
+        given.append(kwargs.get("input_ids", args[0] if args else None))
+        raise _Read
+
+    handle = encoder.register_forward_pre_hook(stop, with_kwargs=True)
+    try:
+        with _recorded(pipe) as calls:
+            pipe.encode_prompt(**_options(pipe, text, max_sequence_length))
+    except _Read:
+        pass
+    finally:
+        handle.remove()
+    if not given or given[0] is None:
+        raise UnsupportedModelError(
+            f"{type(pipe).__name__} encodes a prompt without calling {template.encoder} with token ids, so promptattn"
+            " cannot see how it reads it."
+        )
+    ids = tuple(int(each) for each in given[0][0].tolist())
+    fitting = [call for call in calls if call.is_of(ids)]
+    if not fitting:
+        raise UnsupportedModelError(
+            f"what {type(pipe).__name__} gives {template.encoder} to read is nothing that its tokenizer made of one"
+            " text, so promptattn cannot tell which of its tokens are which words."
+        )
+    call = max(fitting, key=lambda each: len(each.text))
+    return _Observed(call.tokenizer, call.text, call.options, ids)
+
+
+def _options(pipe: Any, text: str, max_sequence_length: int | None) -> dict[str, Any]:
+    takes = inspect.signature(pipe.encode_prompt).parameters
+    wanted: dict[str, Any] = {
+        "prompt": [text],
+        "device": pipe._execution_device,
+        "num_images_per_prompt": 1,
+        "do_classifier_free_guidance": False,
+    }
+    if max_sequence_length is not None:
+        wanted["max_sequence_length"] = max_sequence_length
+    return {name: value for name, value in wanted.items() if name in takes}
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One text that a tokenizer was called with, and what it made of it."""
+
+    tokenizer: Any
+    text: str
+    options: dict[str, Any]
+    ids: tuple[int, ...]
+
+    def is_of(self, ids: Sequence[int]) -> bool:
+        """Whether the ids that an encoder was given are these, filled up further or less."""
+        one, other = _bare(self.ids, self.tokenizer), _bare(ids, self.tokenizer)
+        return bool(one) and one == other
+
+
+def _bare(ids: Sequence[int], tokenizer: Any) -> tuple[int, ...]:
+    """Without padding at either end."""
+    kept = list(ids)
+    while kept and kept[-1] == tokenizer.pad_token_id:
+        kept.pop()
+    first = next((at for at, each in enumerate(kept) if each != tokenizer.pad_token_id), len(kept))
+    return tuple(kept[first:])
+
+
+_one_at_a_time = threading.RLock()
+
+
+@contextmanager
+def _recorded(pipe: Any) -> Iterator[list[_Call]]:
+    """While open, every text that one of the pipeline's tokenizers is called with goes into the list.
+
+    A chat template calls the tokenizer from inside, so the tokenizer's own class is stood in for, and not the
+    pipeline's attribute.
+    """
+    calls: list[_Call] = []
+    with _one_at_a_time, ExitStack() as stack:
+        for tokenizer in _tokenizers(pipe):
+            own = type(tokenizer)
+            stack.callback(setattr, tokenizer, "__class__", own)
+            tokenizer.__class__ = type(own.__name__, (own,), {"__call__": _recording(own, calls)})
+        yield calls
+
+
+def _recording(own: type, calls: list[_Call]) -> Any:
+    def call(self: Any, text: Any = None, *args: Any, **options: Any) -> Any:
+        made = own.__call__(self, text, *args, **options)
+        texts = [text] if isinstance(text, str) else text
+        if not args and isinstance(texts, list | tuple) and all(isinstance(each, str) for each in texts):
+            rows = made["input_ids"]
+            rows = rows.tolist() if hasattr(rows, "tolist") else rows
+            rows = [rows] if rows and isinstance(rows[0], int) else rows
+            calls.extend(_Call(self, each, options, tuple(row)) for each, row in zip(texts, rows, strict=False))
+        return made
+
+    return call
+
+
+def _tokenizers(pipe: Any) -> list[Any]:
+    parts = [getattr(part, "tokenizer", part) for part in pipe.components.values()]
+    return list({id(part): part for part in parts if getattr(part, "is_fast", False)}.values())
