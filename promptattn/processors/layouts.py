@@ -280,6 +280,14 @@ def _size_of_positions(arguments: Mapping[str, Any]) -> Grid:
     return 2 * height, 2 * width
 
 
+def _size_of_shapes(arguments: Mapping[str, Any]) -> Grid:
+    """From `img_shapes`, for each row (frames, height, width) of the pictures whose places its latents are; the first
+    is the one that is made. Latents are packed two by two."""
+    shapes = arguments["img_shapes"][0]
+    _, height, width = shapes[0] if isinstance(shapes, list) else shapes
+    return 2 * height, 2 * width
+
+
 _known_positions: MutableMapping[torch.Tensor, Grid] = WeakIdKeyDictionary()
 
 
@@ -369,6 +377,7 @@ LAYOUTS: dict[str, Layout] = {
         mask="encoder_attention_mask",
         repeats_text=True,
     ),
+    "QwenImageTransformer2DModel": Layout({"Qwen-Image": "Qwen2.5-VL"}, _size_of_shapes, _packed, _always_joint),
 }
 
 

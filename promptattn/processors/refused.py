@@ -142,7 +142,6 @@ REFUSED: dict[str, Refusal] = {
     "PRXTransformer2DModel": Refusal(("PRX",), _KEYS_TOGETHER),
     "PriorTransformer": Refusal(("Kandinsky 2.1", "Kandinsky 2.2"), _ONE_EMBEDDING),
     "QwenImage21Transformer2DModel": Refusal(("Qwen-Image 2.1",), _IN_A_TEMPLATE),
-    "QwenImageTransformer2DModel": Refusal(("Qwen-Image",), _IN_A_TEMPLATE),
     "SanaTransformer2DModel": Refusal(("Sana", "Sana-Sprint"), _IN_A_TEMPLATE),
     "StableCascadeUNet": Refusal(("Stable Cascade",), _TWO_MODELS),
     "UNetControlNetXSModel": Refusal(

@@ -12,10 +12,12 @@ __all__ = [
     "TEXT_LAYOUTS",
     "Plans",
     "Segment",
+    "Spoken",
     "TextLayout",
     "check_encoders",
     "row_encoders",
     "segments_of",
+    "spoken_of",
     "text_layout",
 ]
 
@@ -37,6 +39,17 @@ class Segment:
 
 
 @dataclass(frozen=True)
+class Spoken:
+    """Where embeddings stand among the results of `encode_prompt`, for a pipeline that is given its prompts as text.
+
+    negative: where those of the negative prompt stand if they come from the same call; None if it has a call of its own.
+    """
+
+    positive: int = 0
+    negative: int | None = None
+
+
+@dataclass(frozen=True)
 class TextLayout:
     """What a pipeline's `encode_prompt` makes of its text encoders.
 
@@ -46,12 +59,14 @@ class TextLayout:
         pooled: where the pooled vector stands among the results, or None; the embeddings stand first.
         mask: where it stands which rows of the embeddings may be attended to, or None. A pipeline makes that of what
             its tokenizer gives, so such a pipeline is asked to encode the prompt itself.
+        spoken: set where the pipeline is given its prompts as text, and not as embeddings.
     """
 
     rows: tuple[tuple[str, ...], ...]
     needed: tuple[str, ...] = ()
     pooled: int | None = None
     mask: int | None = None
+    spoken: Spoken | None = None
 
 
 _ONE = ("text_encoder",)
@@ -64,7 +79,14 @@ TEXT_LAYOUTS: dict[str, TextLayout] = {
     "ChromaTransformer2DModel": TextLayout(rows=(_ONE,), needed=_ONE, mask=2),
     "AuraFlowTransformer2DModel": TextLayout(rows=(_ONE,), needed=_ONE, mask=1),
     "PixArtTransformer2DModel": TextLayout(rows=(_ONE,), needed=_ONE, mask=1),
+    "QwenImageTransformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken()),
 }
+
+
+def spoken_of(denoiser: Any) -> Spoken | None:
+    """Set where the pipelines of this denoiser are given their prompts as text."""
+    layout = _known(denoiser)
+    return None if layout is None else layout.spoken
 
 
 def text_layout(pipe: Any, plans: Plans) -> TextLayout:

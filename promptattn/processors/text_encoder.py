@@ -74,6 +74,11 @@ class TextEncoderAttention:
                 f"{type(encoder).__name__} runs with attention {stock!r}; weights and maps in the text encoder need"
                 ' "sdpa": call text_encoder.set_attn_implementation("sdpa") first.'
             )
+        if any(getattr(part, "attn_logit_softcapping", None) is not None for part in encoder.modules()):
+            raise UnsupportedModelError(
+                f"{type(encoder).__name__} caps its scores (softcap), which weights and maps in the text encoder do not"
+                ' serve; use where="denoiser".'
+            )
         self._stock = stock  # before the change, so that an interrupt in between is undone by detach
         encoder.set_attn_implementation(IMPLEMENTATION)
         self._handles = [

@@ -14,7 +14,7 @@ from promptattn.prompt.templates import framed, template_of
 from promptattn.prompt.tokens import window_of
 from promptattn.prompt.tree import Prompt
 
-__all__ = ["TokenPlan", "plan", "sequence_length"]
+__all__ = ["TokenPlan", "plan", "sequence_length", "widened"]
 
 _SUFFIXES = ("", "_2", "_3", "_4")
 
@@ -56,6 +56,29 @@ class TokenPlan:
             encoders=tuple(encoder.padded(chunks) for encoder in self.encoders),
             negative=tuple(encoder.padded(chunks) for encoder in self.negative),
         )
+
+
+def widened(plans: Sequence[TokenPlan]) -> tuple[TokenPlan, ...]:
+    """The plans of one batch, whose prompts an encoder reads in windows of one length, and likewise the negative ones.
+
+    Plans that are in such windows already stay the very same.
+    """
+    positive = _equally_wide([each.encoders for each in plans])
+    negative = _equally_wide([each.negative for each in plans])
+    return tuple(
+        each if one is each.encoders and other is each.negative else replace(each, encoders=one, negative=other)
+        for each, one, other in zip(plans, positive, negative, strict=True)
+    )
+
+
+def _equally_wide(plans: Sequence[tuple[EncoderPlan, ...]]) -> list[tuple[EncoderPlan, ...]]:
+    windows = [max(plan.window for plan in readings) for readings in zip(*plans, strict=True)]
+    return [
+        each
+        if all(plan.window == window for plan, window in zip(each, windows, strict=True))
+        else tuple(plan.widened(window) for plan, window in zip(each, windows, strict=True))
+        for each in plans
+    ]
 
 
 def plan(
@@ -127,9 +150,7 @@ def _in_template(
         return (plan_framed(one, found.tokenizer, found, name=template.encoder, kept=template.keeps(pipe)),)
 
     parsed = [_parsed(text, syntax) for text in (prompt, "" if negative_prompt is None else negative_prompt)]
-    return TokenPlan(
-        prompt=parsed[0], negative_prompt=parsed[1], encoders=read(parsed[0]), negative=read(parsed[1])
-    )
+    return TokenPlan(prompt=parsed[0], negative_prompt=parsed[1], encoders=read(parsed[0]), negative=read(parsed[1]))
 
 
 def _findings(prompt: Prompt, encoders: Sequence[EncoderPlan]) -> list[Diagnostic]:

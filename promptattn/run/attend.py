@@ -15,13 +15,16 @@ from promptattn.maps.capture import Capture
 from promptattn.maps.stream import Stream
 from promptattn.processors.layouts import Layout, layout_of
 from promptattn.processors.refused import why_pipeline_refused, why_refused
-from promptattn.prompt import Prompt, Span, TokenPlan
+from promptattn.processors.rows import Kind
+from promptattn.processors.segments import Spoken, spoken_of
+from promptattn.prompt import EncoderPlan, Prompt, Span, TokenPlan
 from promptattn.prompt.parsing import SYNTAXES, as_prompt
 from promptattn.prompt.timeline import all_spans
 from promptattn.records import Records, RecordsSize, open_records
 from promptattn.run.collect import collect, denoiser_name
 from promptattn.run.denoiser import DenoiserWatch, Rows, Target
 from promptattn.run.encoding import Encoded
+from promptattn.run.hearing import Hearing
 from promptattn.run.obstacles import check_obstacles
 from promptattn.run.planning import scheduled_calls
 from promptattn.run.recorded import bytes_recorded
@@ -31,7 +34,7 @@ from promptattn.run.streaming import Streaming
 from promptattn.run.wordings import Wordings
 from promptattn.selection import Steps, check_steps
 from promptattn.telling import tell
-from promptattn.weighting import Method, Strength, check_reach, chosen, overweight
+from promptattn.weighting import Method, Strength, Weighting, check_reach, chosen, overweight
 
 __all__ = ["AttentionRun", "attend", "served"]
 
@@ -193,9 +196,13 @@ class AttentionRun:
         if self._watch is not None:
             raise ConfigError("this run is already entered; make a second one with attend() for a nested use.")
         carrier = self._script.carrier
+        spoken = spoken_of(self._denoiser)
         if not self._script.is_scheduled:
             self._script.timeline(1)  # refuses what cannot be encoded or recorded before anything is touched
-        self._inputs = self._pipeline_inputs(carrier.positive, carrier.negative)
+        if spoken is None:
+            self._inputs = self._pipeline_inputs(carrier.positive, carrier.negative)
+        else:
+            self._inputs = self._texts()
         self._report_weights()
         target = Target(
             script=self._script,
@@ -204,6 +211,7 @@ class AttentionRun:
             rows=self._rows,
             rule=self._weighting.key_rule,
             weighted=any(self._weighting.in_denoiser(span.weight) != 1.0 for span in self._spans()),
+            hearing=None if spoken is None else self._hearing(spoken),
         )
         self._watch = DenoiserWatch(
             self._pipe,
@@ -331,8 +339,11 @@ class AttentionRun:
         """Whether the pipeline is to be given a negative prompt, the empty one if there is none.
 
         Flux is guided by a number that it was trained with, and takes a negative prompt only where a user wants one.
+        So do pipelines that encode their prompts themselves, which have their own for when there is none.
         """
         takes = inspect.signature(self._pipe.__call__).parameters
+        if spoken_of(self._denoiser) is not None and ("negative_prompt" in takes or self._without_negative):
+            return not self._without_negative
         if "negative_prompt_embeds" not in takes:
             if not self._without_negative:
                 raise ConfigError(f"{type(self._pipe).__name__} takes no negative prompt; leave it out.")
@@ -352,6 +363,26 @@ class AttentionRun:
             if negative.mask is not None:
                 inputs["negative_prompt_attention_mask"] = negative.mask
         return self._for_images(inputs) | self._without_text(inputs)
+
+    def _texts(self) -> dict[str, Any]:
+        """The clean prompts, for a pipeline that encodes them itself."""
+        plans = self._script.plans
+        texts: dict[str, Any] = {"prompt": [each.prompt.text for each in plans]}
+        if not self._without_negative:
+            texts["negative_prompt"] = [each.negative_prompt.text for each in plans]
+        inputs = {name: each[0] if len(each) == 1 else each for name, each in texts.items()}
+        if self._images_per_prompt is not None:
+            inputs["num_images_per_prompt"] = self._images_per_prompt
+        if self._text_length is not None:
+            inputs["max_sequence_length"] = self._text_length
+        return inputs
+
+    def _hearing(self, spoken: Spoken) -> Hearing:
+        plans: dict[Kind, list[tuple[EncoderPlan, ...]]] = {"positive": [each.encoders for each in self._script.plans]}
+        if not self._without_negative:
+            plans["negative"] = [each.negative for each in self._script.plans]
+        assert isinstance(self._weighting, Weighting)
+        return Hearing(self._pipe, self._layout, spoken, plans, self._weighting)
 
     def _for_images(self, inputs: dict[str, torch.Tensor]) -> dict[str, Any]:
         """The same for so many images of each prompt as the user wants."""
@@ -448,7 +479,7 @@ def served(pipe: Any) -> tuple[torch.nn.Module, Layout]:
             " attend a pipeline that is not compiled, or set promptattn.processors by hand before compiling."
         )
     layout = layout_of(denoiser)
-    wanted = {"prompt", "device", "num_images_per_prompt"}
+    wanted = {"prompt"} if spoken_of(denoiser) else {"prompt", "device", "num_images_per_prompt"}
     if missing := wanted - set(inspect.signature(pipe.encode_prompt).parameters):
         raise UnsupportedModelError(
             f"{type(pipe).__name__}.encode_prompt takes no {', '.join(sorted(missing))}, so promptattn cannot have this"

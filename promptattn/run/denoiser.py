@@ -19,12 +19,13 @@ from promptattn.maps.stream_recorder import StreamRecorder
 from promptattn.places import Grid
 from promptattn.processors.install import Installation, attention_layers
 from promptattn.processors.layouts import DenoiserCall, LayerKind, Layout
-from promptattn.processors.rows import Block, recognise
+from promptattn.processors.rows import Block, recognise, recognise_known
 from promptattn.processors.rules import check_rule
 from promptattn.records import RecordsPlan
 from promptattn.run.aside import is_aside
 from promptattn.run.batch import Batch, Told
 from promptattn.run.composing import composed, prediction, with_prediction
+from promptattn.run.hearing import Hearing
 from promptattn.run.idle import Acted, why_idle
 from promptattn.run.planning import plan_records
 from promptattn.run.relations import check_heads, readers, relations
@@ -52,6 +53,7 @@ class Target:
         rows: whose attention weights change in joint attention: that of the `image`, or of `all` rows.
         rule: by which weights act; see :class:`promptattn.core.KeyWeights`.
         weighted: whether any word has a weight that acts in the denoiser, at any step.
+        hearing: set for a pipeline that encodes its prompts itself.
     """
 
     script: Script
@@ -60,6 +62,7 @@ class Target:
     rows: Rows
     rule: Rule
     weighted: bool
+    hearing: Hearing | None = None
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,8 @@ class DenoiserWatch:
         self.installation = Installation(denoiser, [name for name in self._kinds if name in needed])
         self._handles: list[Any] = []
         try:
+            if target.hearing is not None:
+                target.hearing.install()
             self._handles.append(denoiser.register_forward_pre_hook(self._before, with_kwargs=True))
             self._handles.append(denoiser.register_forward_hook(self._after, with_kwargs=True))
         except BaseException:
@@ -150,6 +155,8 @@ class DenoiserWatch:
         for handle in self._handles:
             handle.remove()
         self._handles = []
+        if self._target.hearing is not None:
+            self._target.hearing.remove()
         self._known = []
         self._current = self._unguided = None
         self._drop()
@@ -280,6 +287,8 @@ class DenoiserWatch:
 
     def _blocks(self, text: torch.Tensor) -> tuple[Block, ...]:
         target, carrier = self._target, self._carrier
+        if target.hearing is not None:
+            return recognise_known(text, target.hearing.known, negative_first=self._layout.negative_first)
         if text is target.given_negative:
             # In a call of its own, and the very tensor: so it is no prompt, not even one of the same text.
             return (Block("negative", 0, len(text), len(text) // target.script.prompts),)

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from promptattn.errors import ConfigError
+from promptattn.errors import ConfigError, WeightingError
 from promptattn.processors.segments import Plans, Segment, TextLayout, check_encoders, segments_of, text_layout
 from promptattn.prompt import EncoderPlan
 from promptattn.prompt.planning import sequence_length
@@ -48,6 +48,8 @@ class Encoded:
     embeds: `[prompt, row, channel]`; pooled: `[prompt, channel]` or None; segments: which encoders' words stand in
     which rows of `embeds`; maps: empty unless recorded; mask: which rows may be attended to, as the pipeline makes and
     takes it, or None for a pipeline that makes none.
+
+    For a pipeline that encodes its prompts itself, when it is called, `embeds` has rows without channels.
     """
 
     embeds: torch.Tensor
@@ -80,6 +82,8 @@ def encode(
         ConfigError: when `clip_skip` leaves no layer, or the pipeline has no `clip_skip`.
         WeightingError: when the method cannot act on an encoder; names both.
     """
+    if text_layout(pipe, plans).spoken is not None:
+        return _spoken(pipe, plans, weighting)
     check_encoders(pipe, plans)
     reader = _Reader(pipe, plans, weighting, clip_skip, max_sequence_length)
     plain = [tuple(plain_reading(plan) for plan in prompt) for prompt in plans]
@@ -98,6 +102,17 @@ def encode(
         maps=maps,
         mask=text.mask,
     )
+
+
+def _spoken(pipe: Any, plans: Plans, weighting: Method) -> Encoded:
+    """The rows that a pipeline will have that encodes its prompts itself."""
+    if isinstance(weighting, EmbeddingWeighting):
+        raise WeightingError(
+            f"weighting={weighting.name!r} weighs text embeddings, and {type(pipe).__name__} makes them itself of the"
+            ' prompt in its template; use weighting="attention".'
+        )
+    rows = sum(len(plan.slots) for plan in plans[0])
+    return Encoded(torch.empty(len(plans), rows, 0), None, segments_of(pipe, plans, rows))
 
 
 def zeros_like(encoded: Encoded) -> Encoded:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from promptattn.errors import ConfigError, UnsupportedModelError
+from promptattn.processors.segments import spoken_of
 from promptattn.prompt import Prompt
 from promptattn.run.script import Script
 from promptattn.telling import tell
@@ -25,8 +26,10 @@ def check_obstacles(
     Says so where the pipeline's own call would read another text than is read here.
 
     Raises:
-        UnsupportedModelError: for AND in a denoiser that keeps what it computed from call to call.
-        ConfigError: for parts whose weights have no mean, where AND can only average.
+        UnsupportedModelError: for AND in a denoiser that keeps what it computed from call to call, and for more than
+            one plain text in a pipeline that encodes its prompt itself.
+        ConfigError: for parts whose weights have no mean, where AND can only average, and for a negative prompt that
+            cannot be told from the prompt.
     """
     if script.is_composed and getattr(denoiser, "is_cache_enabled", False):
         raise UnsupportedModelError(
@@ -35,11 +38,26 @@ def check_obstacles(
         )
     if script.is_composed and not guided:
         _check_mean(type(pipe).__name__, prompts)
+    if spoken_of(denoiser) is not None:
+        _check_spoken(type(pipe).__name__, script)
     _tell_of_cleaning(pipe, [text.text for each in script.plans for text in (each.prompt, each.negative_prompt)])
     if getattr(pipe, "controlnet", None) is not None and (script.is_scheduled or script.is_composed):
         tell(
             "the ControlNet reads one text of the prompt throughout; only the denoiser gets those of other steps and"
             " parts."
+        )
+
+
+def _check_spoken(name: str, script: Script) -> None:
+    if script.is_scheduled or script.is_composed or script.is_blended:
+        raise UnsupportedModelError(
+            f"{name} encodes its prompt itself, inside a template, so it can be given one plain text only: no schedule"
+            " ([a:b:0.5], [a|b]), no AND and no blend."
+        )
+    if any(each.prompt.text == each.negative_prompt.text for each in script.plans):
+        raise ConfigError(
+            f"prompt and negative prompt are the same text, {script.plans[0].prompt.text!r:.60}; {name} encodes them"
+            " itself, so nothing tells their rows apart; change one of them."
         )
 
 

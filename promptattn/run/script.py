@@ -144,6 +144,11 @@ class Script:
         return any(prompt.parts[0].prompt is not prompt for prompt in self._prompts)
 
     @property
+    def is_blended(self) -> bool:
+        """Whether the carrier is a mixture of several texts."""
+        return any(len(strands) > 1 for strands in self._carrier.strands)
+
+    @property
     def prompts(self) -> int:
         """How many prompts there are."""
         return len(self._prompts)

@@ -10,6 +10,7 @@ import torch
 from promptattn.processors.rows import Kind
 from promptattn.prompt import EncoderPlan, Prompt, TokenPlan, plan
 from promptattn.prompt.mixture import mixture
+from promptattn.prompt.planning import widened
 from promptattn.run.encoding import Encoded, EncoderMaps, encode, zeros_like
 from promptattn.run.slots import text_weights
 from promptattn.weighting import Method
@@ -114,6 +115,7 @@ class Wordings:
         self._zeros = without_negative and bool(pipe.config.get("force_zeros_for_empty_prompt", False))
         self._readings: dict[_Identity, tuple[EncoderPlan, ...]] = {}
         self._plans: dict[tuple[_Identity, _Identity], TokenPlan] = {}
+        self._batches: dict[tuple[int, ...], tuple[tuple[TokenPlan, ...], tuple[TokenPlan, ...]]] = {}
         self._strands: dict[Any, Strand] = {}
         self._known: dict[tuple[Strands, int], Wording] = {}
 
@@ -133,18 +135,24 @@ class Wordings:
         key = strands, chunks
         if key not in self._known:
             positive, maps = self._mixed(strands, "positive", chunks)
+            negative = self._negative(strands, positive, chunks)
             self._known[key] = Wording(
                 strands=strands,
                 chunks=chunks,
                 positive=positive,
-                negative=self._negative(strands, positive, chunks),
-                odds={kind: self._odds(strands, kind, positive, chunks) for kind in ("positive", "negative")},
+                negative=negative,
+                odds={
+                    "positive": self._odds(strands, "positive", positive, chunks),
+                    "negative": self._odds(strands, "negative", negative or positive, chunks),
+                },
                 maps=maps,
             )
         return self._known[key]
 
     def _strand(self, positive: Sequence[tuple[Prompt, float]], negative: Sequence[tuple[Prompt, float]]) -> Strand:
         plans = tuple(self._plan(one, other) for (one, _), (other, _) in zip(positive, negative, strict=True))
+        if len(plans) > 1:
+            plans = self._widened(plans)
         mixing: dict[Kind, tuple[float, ...]] = {
             "positive": tuple(weight for _, weight in positive),
             "negative": tuple(weight for _, weight in negative),
@@ -153,6 +161,14 @@ class Wordings:
         if key not in self._strands:
             self._strands[key] = Strand(plans, mixing)
         return self._strands[key]
+
+    def _widened(self, plans: tuple[TokenPlan, ...]) -> tuple[TokenPlan, ...]:
+        """The same in windows of one length, where each has one as long as its prompt: the very same plans again."""
+        key = tuple(map(id, plans))
+        if key not in self._batches:
+            # Kept with what it was made of, so that no other plan gets the same id.
+            self._batches[key] = plans, widened(plans)
+        return self._batches[key][1]
 
     def _plan(self, prompt: Prompt, negative: Prompt) -> TokenPlan:
         key = (_identity(prompt), _identity(negative))

@@ -37,6 +37,7 @@ SERVED = {
     "aura-flow": {"tokenizer": 0},
     "pixart-alpha": {"tokenizer": 0},
     "pixart-sigma": {"tokenizer": 0},
+    "qwen-image": {"tokenizer": 0},
 }
 
 

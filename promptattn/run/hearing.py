@@ -1,0 +1,165 @@
+"""Hearing what a pipeline makes of the prompts that it is given as text.
+
+Most pipelines are given the embeddings of a run. Those whose text encoder reads the prompt inside a template cut, join
+or fill up what it gives in ways of their own between `encode_prompt` and the denoiser. They encode the clean prompts
+themselves, and nothing is changed but the weights of keys inside the text encoder; what `encode_prompt` gives is kept,
+by which the denoiser's rows are recognised.
+"""
+
+import functools
+import inspect
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+
+from promptattn.errors import UnsupportedModelError
+from promptattn.processors.layouts import Layout
+from promptattn.processors.rows import Kind, Known
+from promptattn.processors.segments import Spoken
+from promptattn.processors.text_encoder import TextEncoderAttention
+from promptattn.prompt import EncoderPlan
+from promptattn.telling import tell
+from promptattn.weighting import Weighting
+
+__all__ = ["Hearing"]
+
+_MISSING = object()
+
+
+class Hearing:
+    """For as long as it is installed, every text of a run that the pipeline encodes is heard.
+
+    Args:
+        plans: for each kind, each prompt's plans of the text encoders. Without a negative prompt there is no such kind.
+
+    Attributes:
+        known: for each kind that was heard, what was made of each prompt's text.
+    """
+
+    def __init__(
+        self,
+        pipe: Any,
+        layout: Layout,
+        spoken: Spoken,
+        plans: Mapping[Kind, Sequence[tuple[EncoderPlan, ...]]],
+        weighting: Weighting,
+    ) -> None:
+        self._pipe, self._layout, self._spoken = pipe, layout, spoken
+        self._plans, self._weighting = plans, weighting
+        self._texts = {kind: [each[0].prompt.text for each in prompts] for kind, prompts in plans.items()}
+        self._undo = ExitStack()
+        self.known: dict[Kind, list[Known]] = {}
+
+    def install(self) -> None:
+        """Undone by :meth:`remove`.
+
+        Raises:
+            UnsupportedModelError: where weights must act in a text encoder and cannot.
+        """
+        with ExitStack() as stack:
+            for at, plan in enumerate(next(iter(self._plans.values()))[0]):
+                self._weigh(stack, plan.name, [each[at] for prompts in self._plans.values() for each in prompts])
+            self._listen(stack)
+            self._undo = stack.pop_all()
+
+    def remove(self) -> None:
+        """Leave the pipeline as it was."""
+        self._undo.close()
+
+    # What is encoded.
+
+    def _listen(self, stack: ExitStack) -> None:
+        own, before = self._pipe.encode_prompt, vars(self._pipe).get("encode_prompt", _MISSING)
+        signature = inspect.signature(own)
+
+        @functools.wraps(own)
+        def encode_prompt(*args: Any, **kwargs: Any) -> Any:
+            given = signature.bind_partial(*args, **kwargs).arguments
+            texts = {name: _listed(given.get(name)) for name in ("prompt", "negative_prompt")}
+            result = own(*args, **kwargs)
+            self._hear(texts["prompt"], texts["negative_prompt"], result if isinstance(result, tuple) else (result,))
+            return result
+
+        stack.callback(self._restore, before)
+        vars(self._pipe)["encode_prompt"] = encode_prompt
+
+    def _restore(self, before: Any) -> None:
+        if before is _MISSING:
+            vars(self._pipe).pop("encode_prompt", None)
+        else:
+            vars(self._pipe)["encode_prompt"] = before
+
+    def _hear(self, prompts: list[str], negatives: list[str], result: tuple[Any, ...]) -> None:
+        at = self._spoken.negative
+        for kind, texts in self._texts.items():
+            if prompts == texts:
+                self._keep(kind, result[self._spoken.positive])
+            elif kind == "negative" and negatives == texts and at is not None and result[at] is not None:
+                self._keep(kind, result[at])
+
+    def _keep(self, kind: Kind, embeds: Any) -> None:
+        rows = embeds if self._layout.as_rows is None else self._layout.as_rows(embeds)
+        plans = self._plans[kind]
+        # Repeated for the images of each prompt.
+        times = len(rows) // len(plans)
+        self.known[kind] = [_known(rows[at * times], each) for at, each in enumerate(plans)]
+
+    # What the text encoders weigh.
+
+    def _weigh(self, stack: ExitStack, name: str, plans: Sequence[EncoderPlan]) -> None:
+        weigh = self._weighting.in_text_encoder
+        if all(weigh(weight) == 1.0 for plan in plans for weight in plan.chunks[0].weights):
+            return
+        encoder = getattr(self._pipe, name)
+        attention = TextEncoderAttention(encoder)
+
+        def before(module: Any, args: Any, kwargs: Any) -> None:
+            ids = kwargs.get("input_ids", args[0] if args else None)
+            attention.weights = None if ids is None else _weights(ids, plans, self._weighting)
+
+        handle = encoder.register_forward_pre_hook(before, with_kwargs=True)
+        stack.callback(handle.remove)
+        stack.callback(attention.detach)
+        try:
+            attention.attach()
+        except UnsupportedModelError as error:
+            if self._weighting.where != "auto":
+                raise
+            tell(f"weights below 0.5 fade out in the denoiser only, not in {name} too: {error}")
+
+
+def _known(rows: torch.Tensor, plans: tuple[EncoderPlan, ...]) -> Known:
+    """rows: `[token, channel]` of the first encoder that reads the prompt; those that it is filled up with are left."""
+    filled = [at for at, slot in enumerate(plans[0].slots) if slot.kind != "padding"]
+    first, stop = filled[0], filled[-1] + 1
+    if stop > len(rows):
+        raise UnsupportedModelError(
+            f"{plans[0].name} was planned for {stop} rows of text, but the pipeline has {len(rows)} of it, so no row is"
+            " known to be one word."
+        )
+    return Known(rows[first:stop], first)
+
+
+def _weights(ids: torch.Tensor, plans: Sequence[EncoderPlan], weighting: Weighting) -> torch.Tensor | None:
+    """Odds of the keys in one call of a text encoder, float32 `[batch, token]`; None where no text of it has any.
+
+    Texts that are not the run's, such as a negative prompt of the pipeline's own, have none.
+    """
+    odds = torch.ones(tuple(ids.shape))
+    for row, given in enumerate(ids.tolist()):
+        for plan in plans:
+            read = [at for at, slot in enumerate(plan.chunks[0].slots) if slot.kind != "padding"]
+            core = plan.chunks[0].ids[read[0] : read[-1] + 1]
+            starts = (0, len(given) - len(core), read[0])
+            start = next((at for at in starts if at >= 0 and tuple(given[at : at + len(core)]) == core), None)
+            if start is not None:
+                weights = plan.chunks[0].weights[read[0] : read[-1] + 1]
+                odds[row, start : start + len(core)] = torch.tensor([weighting.in_text_encoder(w) for w in weights])
+                break
+    return odds if bool((odds != 1).any()) else None
+
+
+def _listed(text: Any) -> list[str]:
+    return [] if text is None else [text] if isinstance(text, str) else list(text)
