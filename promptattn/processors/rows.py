@@ -127,12 +127,11 @@ def recognise_known(
     order: Sequence[Kind] = ("negative", "positive") if negative_first else ("positive", "negative")
     found = [_who(row, {kind: known.get(kind, ()) for kind in order}) for row in text]
     blocks: list[Block] = []
-    start = 0
-    for kind, run in groupby(found, key=lambda each: each and each[0]):
-        rows = list(run)
-        if kind is not None:
-            blocks.append(_block(kind, [each for each in rows if each], known[kind], start))
-        start += len(rows)
+    for _, run in groupby(enumerate(found), key=lambda each: each[1] and each[1][0]):
+        rows = [(at, each) for at, each in run if each is not None]
+        if rows:
+            start, (kind, _, _) = rows[0]
+            blocks.append(_block(kind, [each for _, each in rows], known[kind], start))
     return tuple(blocks)
 
 

@@ -42,7 +42,7 @@ class Segment:
 class Spoken:
     """Where embeddings stand among the results of `encode_prompt`, for a pipeline that is given its prompts as text.
 
-    negative: where those of the negative prompt stand if they come from the same call; None if it has a call of its own.
+    negative: where those of the negative prompt stand if they come from the same call; None if it has its own call.
     """
 
     positive: int = 0

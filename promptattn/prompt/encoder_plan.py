@@ -10,7 +10,7 @@ from promptattn.prompt.chunks import Chunk, Slot, fill_windows, frame_chunk, par
 from promptattn.prompt.diagnostics import Diagnostic, few_of_each
 from promptattn.prompt.findings import find_in_tokens
 from promptattn.prompt.lower_case import encode_lowered
-from promptattn.prompt.templates import Framed, Kept
+from promptattn.prompt.templates import ALL, Framed, Kept
 from promptattn.prompt.tokens import Frame, RawToken, TextToken, Token, Tokenizer, display, encode, window_of
 from promptattn.prompt.tree import Prompt
 from promptattn.prompt.weights import SpanWeights
@@ -40,7 +40,7 @@ class EncoderPlan:
     empty_chunk: Chunk = field(repr=False)
     diagnostics: tuple[Diagnostic, ...] = ()
     frame: Frame = field(repr=False)
-    kept: Kept = Kept()
+    kept: Kept = ALL
 
     @cached_property
     def slots(self) -> tuple[Slot, ...]:
@@ -148,7 +148,7 @@ def _planned(
     window: int,
     *,
     can_chunk: bool = False,
-    kept: Kept = Kept(),
+    kept: Kept = ALL,
 ) -> EncoderPlan:
     """The plan of these tokens, of which those `inside` the windows are read."""
     ids, weights = [token.id for token in tokens], [token.weight for token in tokens]

@@ -9,13 +9,13 @@ import inspect
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from promptattn.errors import UnsupportedModelError
 from promptattn.prompt.tokens import Frame, RawToken, Tokenizer, trimmed_range
 
-__all__ = ["TEMPLATES", "Framed", "Kept", "Template", "framed", "template_of"]
+__all__ = ["ALL", "TEMPLATES", "Framed", "Kept", "Template", "framed", "template_of"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,9 @@ class Kept:
         return (*range(self.head), *range(first, window - self.cut))
 
 
+ALL = Kept()
+
+
 @dataclass(frozen=True)
 class Template:
     """How a pipeline has its prompts read.
@@ -46,7 +49,7 @@ class Template:
 
     encoder: str = "text_encoder"
     first: str | None = None
-    kept: Kept = field(default_factory=Kept)
+    kept: Kept = ALL
     negative: bool = True
 
     def keeps(self, pipe: Any) -> Kept:
@@ -99,8 +102,8 @@ def framed(pipe: Any, text: str, max_sequence_length: int | None = None) -> Fram
     inner = seen.text[len(before) : len(seen.text) - len(after)]
     if not found or seen.text != before + inner + after or inner.strip() != text.strip():
         raise UnsupportedModelError(
-            f"{type(pipe).__name__} does more with the prompt {text!r:.40} than to put it into a template, so promptattn"
-            " cannot tell which of its tokens are which words."
+            f"{type(pipe).__name__} does more with the prompt {text!r:.40} than to put it into a template, so"
+            " promptattn cannot tell which of its tokens are which words."
         )
     shift = text.find(inner) if inner else 0
     return _placed(seen, len(before), len(before) + len(inner), shift, template.encoder)

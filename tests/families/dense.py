@@ -25,7 +25,8 @@ class Seats:
         part: name of the denoiser in the pipeline.
         layers: names of the attention layers whose keys hold text.
         first: key row of the first row of the text.
-        image: row of the image's first place, in joint attention; None in cross-attention.
+        image: row of the image's first place among the queries, in joint attention; None where all are the image's.
+        places: how many rows the image has then.
         calls: calls of the denoiser in a step.
         call, row: which of them, and which row of its batch, is the prompt's.
         negative: likewise of the negative prompt; None where there is none.
@@ -35,6 +36,7 @@ class Seats:
     layers: tuple[str, ...]
     first: int
     image: int | None
+    places: int
     calls: int
     call: int
     row: int
@@ -47,7 +49,13 @@ def seats(pipe: Any, facts: dict[str, Any]) -> Seats:
     (places,) = (
         each for name, each in found["text_places"].items() if "pooled" not in name and "text_embeds" not in name
     )
+    seen = {
+        group["layer"]: (_first(group["places"]), group) for shown in found["image_places"].values() for group in shown
+    }
     groups = [group for group in places if group["places"]["runs"]]
+    # Layers that put the text in order before any layer sees both are not asked.
+    if any(_joint(seen, group) for group in groups):
+        groups = [group for group in groups if _joint(seen, group)]
     (first,) = {seat - token for group in groups for token, _, seat in group["places"]["runs"]}
     modules = [name for name, module in getattr(pipe, part).named_modules() if hasattr(module, "set_processor")]
     patterns = {re.escape(group["layer"]).replace(r"\*", r"\d+") for group in groups}
@@ -55,12 +63,24 @@ def seats(pipe: Any, facts: dict[str, Any]) -> Seats:
     roles = found["rows_of_first_step"]
     negative = next(((at, rows.index("negative")) for at, rows in enumerate(roles) if "negative" in rows), None)
     starts = {
-        group["places"].get("0,0", group["places"].get("first"))
-        for places in found["image_places"].values()
-        for group in places
-        if group["layer"] in {group["layer"] for group in groups}
+        (first, _last(at["places"]) - first + 1) for first, at in (seen[g["layer"]] for g in groups if _joint(seen, g))
     }
-    return Seats(part, layers, first, starts.pop() if starts else None, len(roles), *conditional_row(roles), negative)
+    image, count = starts.pop() if starts else (None, 0)
+    return Seats(part, layers, first, image, count, len(roles), *conditional_row(roles), negative)
+
+
+def _first(places: dict[str, Any]) -> int | None:
+    return places.get("0,0", places.get("first"))
+
+
+def _last(places: dict[str, Any]) -> int:
+    return places.get("-1,-1", places.get("last"))
+
+
+def _joint(seen: dict[str, tuple[int | None, dict[str, Any]]], group: dict[str, Any]) -> bool:
+    """Whether a layer that reads text has queries of both text and image."""
+    first, at = seen.get(group["layer"], (None, {}))
+    return first is not None and at["queries"] == at["keys"]
 
 
 @dataclass
@@ -136,11 +156,14 @@ class _Dense(TorchFunctionMode):
 
 
 def image_rows(seats: Seats, queries: int) -> torch.Tensor:
-    """The query rows of the image: all of them in cross-attention."""
+    """The query rows of the image: all of them in cross-attention. Behind the text they are the last ones, whatever the
+    number of tokens."""
     rows = torch.arange(queries)
     if seats.image is None:
         return rows
-    return rows[seats.image : seats.first] if seats.image < seats.first else rows[seats.image :]
+    if seats.image < seats.first:
+        return rows[seats.image : seats.image + seats.places]
+    return rows[queries - seats.places :]
 
 
 @contextlib.contextmanager

@@ -18,7 +18,8 @@ import promptattn
 from promptattn.errors import PromptAttnWarning, UnsupportedModelError
 from promptattn.maps.capture import Capture
 from promptattn.processors.install import attention_layers
-from promptattn.processors.layouts import LAYOUTS
+from promptattn.processors.layouts import LAYOUTS, layout_of
+from promptattn.processors.segments import TEXT_LAYOUTS
 
 FACTS = json.loads(TABLE.read_text())
 
@@ -39,6 +40,16 @@ SERVED = {
     "pixart-sigma": {"tokenizer": 0},
     "qwen-image": {"tokenizer": 0},
 }
+
+# Those that are given their prompts as text.
+SPOKEN = [
+    name
+    for name in SERVED
+    if any((text := TEXT_LAYOUTS.get(facts["class"])) and text.spoken for facts in FACTS[name]["denoisers"].values())
+]
+
+# Text encoders in which weights cannot act, and why.
+UNWEIGHED: dict[str, str] = {}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -234,6 +245,11 @@ def test_weights_are_odds_of_the_keys_of_their_own_prompt(name, family, weight):
 
 def test_texts_that_change_from_step_to_step_come_with_their_masks(pipe, family, name):
     """The second step of a scheduled prompt is given what a run of the second text is given."""
+    if name in SPOKEN:
+        for prompt in ("[cat:a red dog:1]", "a cat AND a dog"):
+            with pytest.raises(UnsupportedModelError, match="encodes its prompt itself"):
+                attend(pipe, family, prompt)
+        return
     denoiser = denoiser_of(pipe, name)
     given = {}
 
@@ -286,11 +302,27 @@ def test_the_pipeline_is_left_as_it_was(pipe, family, name):
 
 
 @pytest.mark.parametrize("weight", [0.0, 2.0])
-def test_weights_act_in_the_text_encoders(pipe, family, weight):
-    with attend(pipe, family, capture=False) as run:
-        plain = run.inputs["prompt_embeds"]
-    with attend(pipe, family, PROMPT.replace("cat", f"(cat:{weight})"), where="text", capture=False) as run:
-        weighted = run.inputs["prompt_embeds"]
+def test_weights_act_in_the_text_encoders(pipe, family, name, weight):
+    def text(prompt):
+        """What the denoiser is given for the prompt."""
+        given = []
+        handle = denoiser_of(pipe, name).register_forward_pre_hook(
+            lambda module, args, kwargs: given.append(layout_of(module).read(module, args, kwargs).text),
+            with_kwargs=True,
+        )
+        try:
+            with attend(pipe, family, prompt, where="text", capture=False) as run:
+                ours(pipe, family, run)
+        finally:
+            handle.remove()
+        where = seats(pipe, FACTS[name])
+        return given[where.call][where.row]
+
+    if name in UNWEIGHED:
+        with pytest.raises(UnsupportedModelError, match=UNWEIGHED[name]):
+            text(PROMPT.replace("cat", f"(cat:{weight})"))
+        return
+    plain, weighted = text(PROMPT), text(PROMPT.replace("cat", f"(cat:{weight})"))
     assert weighted.shape == plain.shape
     assert torch.isfinite(weighted).all()
     assert (weighted - plain).abs().max() > 1e-3 * plain.abs().max()
