@@ -23,6 +23,7 @@ from promptattn.core.columns import Columns
 from promptattn.core.dead import dead_rows
 from promptattn.core.dot import LuongAttention, dot_product_attention
 from promptattn.core.explain import Explanation
+from promptattn.core.kernels import Kernel
 from promptattn.core.multihead import MultiHeadAttention
 from promptattn.core.sparse import LocalWindow, Strided, sparse_attention
 from promptattn.core.weights import SAFE_FLOOR, KeyWeights, Rule
@@ -33,6 +34,7 @@ __all__ = [
     "AttentionResult",
     "Columns",
     "Explanation",
+    "Kernel",
     "KeyWeights",
     "LocalWindow",
     "LuongAttention",

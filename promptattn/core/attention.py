@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +13,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from promptattn.core.columns import Columns, columns_from_lse
 from promptattn.core.explain import Explanation, choose
 from promptattn.core.explicit import dense_attention, dense_columns
-from promptattn.core.kernels import KERNELS, ready, run_with_lse
+from promptattn.core.kernels import KERNELS, Kernel, ready, run_with_lse
 from promptattn.core.logits import Scores, causal
 from promptattn.core.merge import correct, merge
 from promptattn.core.weights import KeyWeights
@@ -51,6 +52,7 @@ class _Call(NamedTuple):
     weights: KeyWeights | None
     captures: tuple[Columns, ...]
     several: bool
+    given: Kernel | None
 
     def library(self) -> Tensor:
         return scaled_dot_product_attention(
@@ -61,7 +63,7 @@ class _Call(NamedTuple):
     def explain(self) -> Explanation:
         return choose(
             self.query, self.key, self.value, self.mask, self.is_causal, self.scale, self.gqa,
-            self.scores, self.full_value, self.weights, bool(self.captures), self.dropout_p,
+            self.scores, self.full_value, self.weights, bool(self.captures), self.dropout_p, self.given,
         )  # fmt: skip
 
 
@@ -77,6 +79,7 @@ def attention(
     key_weights: KeyWeights | None = None,
     capture: Capture = None,
     dropout_p: float = 0.0,
+    kernel: Kernel | None = None,
 ) -> AttentionResult:
     """Attention `o_i = sum_j sign(w_ij) p_ij v_j` with `p_ij = |w_ij| e^{s_ij} / sum_j' |w_ij'| e^{s_ij'}`.
 
@@ -91,6 +94,8 @@ def attention(
         `F.scaled_dot_product_attention` on the same tensors, with and without capture.
     capture: which columns of the attention to keep, after weighting and before dropout; several of them share one
         pass over the queries and keys.
+    kernel: what to run in the place of the fused kernel that SDPA would choose: without a mask, causality, dropout and
+        gradients only, on four-dimensional tensors. Its output is the result's where nothing is weighed.
 
     A row that sees no key, or whose every visible key has odds 0, gives output 0 and columns 0; `dead_rows` names such
     rows. Under autocast the inputs are cast as the library casts them, and the columns stay float32.
@@ -105,14 +110,18 @@ def attention(
             enable_gqa=enable_gqa,
         )  # fmt: skip
         return AttentionResult(output, None)
+    call = partial(
+        _call, is_causal=is_causal, scale=scale, gqa=enable_gqa, weights=key_weights, capture=capture,
+        dropout_p=dropout_p, given=kernel,
+    )  # fmt: skip
     dtype = _autocast_dtype(query.device)
     if dtype is not None:
         # Autocast casts the library's call, but not the fused operators, and must not cast the columns' logits.
         query, key, value = (_autocast(tensor, dtype) for tensor in (query, key, value))
         mask = None if mask is None else _autocast(mask, dtype)
         with torch.autocast(query.device.type, enabled=False):
-            return _run(_call(query, key, value, mask, is_causal, scale, enable_gqa, key_weights, capture, dropout_p))
-    return _run(_call(query, key, value, mask, is_causal, scale, enable_gqa, key_weights, capture, dropout_p))
+            return _run(call(query, key, value, mask))
+    return _run(call(query, key, value, mask))
 
 
 def explain_kernel(
@@ -144,7 +153,7 @@ def _run(call: _Call) -> AttentionResult:
         return _result(call, _as_given(output, call), columns)
     if chosen.path == "sdpa+dense":
         return _result(call, call.library(), dense_columns(scores, captures))
-    kernel = KERNELS[chosen.kernel]
+    kernel = call.given or KERNELS[chosen.kernel]
     if chosen.path == "fused+lse":
         output, lse = run_with_lse(kernel, call.query, call.key, call.value, call.mask, call.is_causal, call.scale)
     elif chosen.path == "sdpa+lse":
@@ -173,7 +182,7 @@ def _captures(capture: Capture) -> tuple[Columns, ...]:
 
 def _call(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool, scale: float | None, gqa: bool,
-    weights: KeyWeights | None, capture: Capture, dropout_p: float,
+    weights: KeyWeights | None, capture: Capture, dropout_p: float, given: Kernel | None = None,
 ) -> _Call:  # fmt: skip
     if is_causal and mask is not None:
         raise ValueError("give a mask or is_causal, not both: write the causality into the mask")
@@ -194,7 +203,9 @@ def _call(
     weights = weights if weights is not None and weights.acts else None
     captures, several = _captures(capture), not (capture is None or isinstance(capture, Columns))
     _check(scores, weights, captures)
-    return _Call(query, key, value, mask, is_causal, scale, gqa, dropout_p, scores, v, weights, captures, several)
+    return _Call(
+        query, key, value, mask, is_causal, scale, gqa, dropout_p, scores, v, weights, captures, several, given
+    )
 
 
 def _broadcast(query: Tensor, key: Tensor, value: Tensor, gqa: bool) -> tuple[Tensor, Tensor, Tensor]:

@@ -74,7 +74,7 @@ def columns_from_lse(scores: Scores, lse: Tensor, capture: Columns, weights: Key
 
 def _columns_from_lse(scores: Scores, lse: Tensor, capture: Columns, weights: KeyWeights | None) -> Tensor:
     weight = None if weights is None else _captured_weight(scores, capture, weights)
-    scores = scores.keys(capture.index).batch(capture.batch_rows).rows(capture.query_rows)
+    scores = scores.batch(capture.batch_rows).keys(capture.index).rows(capture.query_rows)
     lse = select_rows(select_rows(lse, capture.batch_rows, 0), capture.query_rows, 2)
     if weights is not None and weight is not None:
         scores = scores._replace(gain=weights.gain(weight))
@@ -88,7 +88,7 @@ def _columns_from_lse(scores: Scores, lse: Tensor, capture: Columns, weights: Ke
         return _deliver(torch.cat(list(parts), dim=1), capture)
     total = next(parts).sum(dim=1)
     for part in parts:
-        total = total + part.sum(dim=1)
+        total += part.sum(dim=1)
     return _deliver(total / len(heads), capture)
 
 
@@ -149,4 +149,4 @@ def _heads(capture: Columns, available: int) -> tuple[int, ...]:
 def _bytes_per_head(scores: Scores) -> int:
     """The float32 queries and columns of one head."""
     batch, _, query, dim = scores.query.shape
-    return 4 * batch * query * (dim + 2 * scores.key.shape[2])
+    return 4 * batch * query * (dim + scores.key.shape[2])

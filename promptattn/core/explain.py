@@ -36,9 +36,12 @@ class Explanation:
 def choose(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool, scale: float | None, gqa: bool,
     scores: Scores, full_value: Tensor, weights: KeyWeights | None, watched: bool, dropout_p: float,
+    given: Kernel | None = None,
 ) -> Explanation:  # fmt: skip
     """The path for these tensors. `scores` and `full_value` are the same tensors brought to four dimensions."""
     length = scores.key.shape[2]
+    if weights is None and given is not None:
+        return Explanation("fused+lse", given.name, "the kernel that was given")
     if weights is None:
         kernel = None if dropout_p else chosen_by_sdpa(query, key, value, mask, is_causal, scale, gqa)
         if not watched:
@@ -53,7 +56,7 @@ def choose(
         return Explanation("dense", "", f"{length} keys are few, and most of them are weighted")
     elif weights.index.shape[0] >= length:
         return Explanation("dense", "", "every key is weighted, so none is left for a fused kernel")
-    kernel = _fused(scores, full_value)
+    kernel = given or _fused(scores, full_value)
     if kernel is None:
         return Explanation(
             "dense" if weights else "sdpa+dense", "", "no fused kernel with a log-sum-exp takes these tensors"

@@ -83,9 +83,12 @@ class Scores(NamedTuple):
     def logits(self) -> Tensor:
         """`s_ij` as `[batch, head, query, key]`, float32 (float64 for float64 inputs), -inf where a key is hidden."""
         query, dtype = self.query, working_dtype(self.query)
-        key = self.key.repeat_interleave(query.shape[1] // self.key.shape[1], dim=1)
+        group = query.shape[1] // self.key.shape[1]
+        key = self.key if group == 1 else self.key.repeat_interleave(group, dim=1)
         fine = query.dtype != torch.bfloat16
-        logits = matmul(query.to(dtype), key.to(dtype).transpose(-1, -2), fine=fine) * self.scale
+        # Scaled after the product, as the kernels do it, so that both round alike: `baddbmm`, which could scale and
+        # subtract on the way, scales an operand, and probabilities were 6 times as far off at a head dimension of 40.
+        logits = matmul(query.to(dtype), key.to(dtype).transpose(-1, -2), fine=fine).mul_(self.scale)
         if self.gain is not None:
             logits = logits * self.gain
         if self.mask is not None:

@@ -72,6 +72,9 @@ def weigh(
 
 
 def mass(logits: Tensor, lse: Tensor, weight: Tensor | None = None) -> Tensor:
-    """`|w| exp(s - lse)` for logits `[..., C]` and a normaliser `[...]` that is already known."""
-    probability = (logits - lse[..., None]).clamp(max=_TOP).exp()
-    return probability if weight is None else probability * weight.abs()
+    """`|w| exp(s - lse)` for logits `[..., C]`, which are written over, and a normaliser `[...]` that is already known.
+
+    The normaliser holds these very keys with these very weights, so that no key without one lies above it.
+    """
+    logits = logits.sub_(lse[..., None])
+    return logits.exp_() if weight is None else logits.clamp_(max=_TOP).exp_() * weight.abs()
