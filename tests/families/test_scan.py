@@ -113,9 +113,9 @@ def test_every_pipeline_is_served_or_named_with_its_reason():
 def test_every_denoiser_is_served_or_named_with_its_reason():
     new = [cls for cls in denoisers() if cls.__name__ not in {*LAYOUTS, *REFUSED} and not why_out_of_scope(cls)]
     assert not new, (
-        f"{_listed(new)}: neither served nor named. Give it an entry in processors/layouts.py, or name it with the"
-        " reason why not in processors/refused.py (it makes images from text) or processors/out_of_scope.py (it does"
-        " not)."
+        f"{_listed(new)}: neither served nor named. Give it an entry in processors/layouts/table.py, or name it with"
+        " the reason why not in processors/refused.py (it makes images from text) or processors/out_of_scope.py (it"
+        " does not)."
     )
 
 

@@ -12,6 +12,7 @@ import promptattn
 from promptattn.errors import UnsupportedModelError
 from promptattn.processors.layouts import LAYOUTS, layout_of
 from promptattn.processors.rows import recognise
+from promptattn.processors.segments import TEXT_LAYOUTS
 
 KINDS = {
     "UNet2DConditionModel": tiny.sd,
@@ -23,19 +24,22 @@ KINDS = {
 }
 LENGTH = 24
 
+# The others are given their prompts as text; `families` looks at what their layers attend to.
+GIVEN_EMBEDDINGS = [name for name in LAYOUTS if not (name in TEXT_LAYOUTS and TEXT_LAYOUTS[name].spoken)]
+
 
 class Stopped(Exception):
     pass
 
 
-@pytest.fixture(params=LAYOUTS)
+@pytest.fixture(params=GIVEN_EMBEDDINGS)
 def name(request):
     return request.param
 
 
 @pytest.fixture
 def pipe(name):
-    assert set(KINDS) == set(LAYOUTS), "every layout is to be tested with a pipeline"
+    assert set(KINDS) == set(GIVEN_EMBEDDINGS), "every layout is to be tested with a pipeline"
     return KINDS[name]()
 
 

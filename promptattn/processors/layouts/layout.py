@@ -1,20 +1,18 @@
-"""Where text and image sit in each denoiser: one short declarative entry per class."""
+"""What a layout says of one denoiser class, and what it tells of one forward call."""
 
 import inspect
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
-from torch.utils.weak import WeakIdKeyDictionary
 
 from promptattn.core import KeyWeights
 from promptattn.errors import UnsupportedModelError
 from promptattn.places import Grid, Places
 from promptattn.processors.install import attention_layers
-from promptattn.processors.refused import why_refused
 
-__all__ = ["LAYOUTS", "READING", "DenoiserCall", "LayerKind", "Layout", "Seats", "layout_of"]
+__all__ = ["READING", "DenoiserCall", "LayerKind", "Layout", "Seats"]
 
 LayerKind = Literal["cross", "joint", "added", "image", "text"]
 """What a layer attends to: `cross`: image queries, text keys; `joint`: text and image are queries and keys together;
@@ -255,144 +253,3 @@ class DenoiserCall:
             return replace(weights, floor=None)
         rows = self.seats.image if image_only and kind == "joint" else None
         return replace(weights, index=weights.index + self.seats.text.start, query_rows=rows)
-
-
-def _size_of_sample(arguments: Mapping[str, Any]) -> Grid:
-    height, width = arguments["sample"].shape[-2:]
-    return int(height), int(width)
-
-
-def _size_of_latents(arguments: Mapping[str, Any]) -> Grid:
-    height, width = arguments["hidden_states"].shape[-2:]
-    return int(height), int(width)
-
-
-def _size_of_positions(arguments: Mapping[str, Any]) -> Grid:
-    """From the position (image, row, column) of every row of latents that are packed two by two.
-
-    Rows of image 0 are those of the picture that is made; others are reference pictures.
-    """
-    ids = arguments["img_ids"]
-    # One tensor serves all steps, and reading it waits for the device.
-    if ids not in _known_positions:
-        _known_positions[ids] = _grid_of(ids[0] if ids.ndim == 3 else ids)
-    height, width = _known_positions[ids]
-    return 2 * height, 2 * width
-
-
-def _size_of_shapes(arguments: Mapping[str, Any]) -> Grid:
-    """From `img_shapes`, for each row (frames, height, width) of the pictures whose places its latents are; the first
-    is the one that is made. Latents are packed two by two."""
-    shapes = arguments["img_shapes"][0]
-    _, height, width = shapes[0] if isinstance(shapes, list) else shapes
-    return 2 * height, 2 * width
-
-
-_known_positions: MutableMapping[torch.Tensor, Grid] = WeakIdKeyDictionary()
-
-
-def _grid_of(ids: torch.Tensor) -> Grid:
-    own = ids[ids[:, 0] == 0]
-    height, width = (own[:, 1:3].amax(dim=0) + 1).int().tolist() if len(own) else (0, 0)
-    if height * width != len(own) or not len(own):
-        raise UnsupportedModelError(
-            f"the denoiser was given {len(own)} positions for a grid of {height} x {width}, so its rows cannot be"
-            " placed."
-        )
-    return height, width
-
-
-def _halvings(size: Grid, config: Any) -> list[Grid]:
-    """The grids of a UNet's levels: each downsampling convolution (stride 2, padding 1) gives the half, rounded up."""
-    grids = [size]
-    while max(grids[-1]) > 1:
-        height, width = grids[-1]
-        grids.append(((height + 1) // 2, (width + 1) // 2))
-    return grids
-
-
-def _patches(size: Grid, config: Any) -> list[Grid]:
-    """The one grid of a transformer that cuts its latents into square patches."""
-    return [(size[0] // config.patch_size, size[1] // config.patch_size)]
-
-
-def _packed(size: Grid, config: Any) -> list[Grid]:
-    """The one grid of a transformer whose pipelines pack latents two by two."""
-    return [(size[0] // 2, size[1] // 2)]
-
-
-def _cross_kind(layer: torch.nn.Module) -> LayerKind:
-    return "cross" if getattr(layer, "is_cross_attention", False) else "image"
-
-
-def _always_joint(layer: torch.nn.Module) -> LayerKind:
-    return "joint"
-
-
-def _sd3_kind(layer: torch.nn.Module) -> LayerKind:
-    """The second attention of Stable Diffusion 3.5's dual blocks is among image rows alone."""
-    return "image" if getattr(layer, "added_kv_proj_dim", None) is None else "joint"
-
-
-LAYOUTS: dict[str, Layout] = {
-    "UNet2DConditionModel": Layout(
-        {
-            "Stable Diffusion 1, 2": "CLIP",
-            "Stable Diffusion XL": "CLIP, CLIP",
-            "Stable Diffusion XL refiner": "CLIP",
-            "LCM": "CLIP",
-        },
-        _size_of_sample,
-        _halvings,
-        _cross_kind,
-        "cross",
-        pooled=("added_cond_kwargs", "text_embeds"),
-        sample="sample",
-        repeats_text=True,
-        preset="shapes",
-    ),
-    "SD3Transformer2DModel": Layout(
-        {"Stable Diffusion 3, 3.5": "CLIP, CLIP, T5"},
-        _size_of_latents,
-        _patches,
-        _sd3_kind,
-        text_first=False,
-        worsened="skip_layers",
-        preset="shapes-dit",
-    ),
-    "FluxTransformer2DModel": Layout({"Flux.1": "T5, CLIP (pooled)"}, _size_of_positions, _packed, _always_joint),
-    "ChromaTransformer2DModel": Layout(
-        {"Chroma": "T5"}, _size_of_positions, _packed, _always_joint, mask="attention_mask"
-    ),
-    # Its register tokens are eight, by the class and not by the config.
-    "AuraFlowTransformer2DModel": Layout(
-        {"AuraFlow": "UMT5"}, _size_of_latents, _patches, _always_joint, before_text=8, repeats_text=True
-    ),
-    "PixArtTransformer2DModel": Layout(
-        {"PixArt-alpha": "T5", "PixArt-sigma": "T5"},
-        _size_of_latents,
-        _patches,
-        _cross_kind,
-        "cross",
-        mask="encoder_attention_mask",
-        repeats_text=True,
-    ),
-    "QwenImageTransformer2DModel": Layout({"Qwen-Image": "Qwen2.5-VL"}, _size_of_shapes, _packed, _always_joint),
-}
-
-
-def layout_of(denoiser: torch.nn.Module) -> Layout:
-    """The layout of a denoiser, by the name of its class or of a class it derives from.
-
-    Raises:
-        UnsupportedModelError: for one that is refused, with the reason, and for a class that the table does not know;
-            the message lists those it knows.
-    """
-    if reason := why_refused(denoiser):
-        raise UnsupportedModelError(f"{type(denoiser).__name__} cannot be attended: {reason}.")
-    for cls in type(denoiser).__mro__:
-        if layout := LAYOUTS.get(cls.__name__):
-            return layout
-    raise UnsupportedModelError(
-        f"{type(denoiser).__name__} is not a denoiser that promptattn knows yet; it knows {', '.join(sorted(LAYOUTS))}."
-    )

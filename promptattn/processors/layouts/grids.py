@@ -1,0 +1,26 @@
+"""From the size of the latents to the grids of image rows that attention layers see, the finest first."""
+
+from typing import Any
+
+from promptattn.places import Grid
+
+__all__ = ["halvings", "packed", "patches"]
+
+
+def halvings(size: Grid, config: Any) -> list[Grid]:
+    """The grids of a UNet's levels: each downsampling convolution (stride 2, padding 1) gives the half, rounded up."""
+    grids = [size]
+    while max(grids[-1]) > 1:
+        height, width = grids[-1]
+        grids.append(((height + 1) // 2, (width + 1) // 2))
+    return grids
+
+
+def patches(size: Grid, config: Any) -> list[Grid]:
+    """The one grid of a transformer that cuts its latents into square patches."""
+    return [(size[0] // config.patch_size, size[1] // config.patch_size)]
+
+
+def packed(size: Grid, config: Any) -> list[Grid]:
+    """The one grid of a transformer whose pipelines pack latents two by two."""
+    return [(size[0] // 2, size[1] // 2)]

@@ -1,0 +1,57 @@
+"""The size of the picture that is made, in latent pixels, from the arguments of a denoiser's forward call by name."""
+
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+import torch
+from torch.utils.weak import WeakIdKeyDictionary
+
+from promptattn.errors import UnsupportedModelError
+from promptattn.places import Grid
+
+__all__ = ["of_latents", "of_positions", "of_sample", "of_shapes"]
+
+
+def of_sample(arguments: Mapping[str, Any]) -> Grid:
+    height, width = arguments["sample"].shape[-2:]
+    return int(height), int(width)
+
+
+def of_latents(arguments: Mapping[str, Any]) -> Grid:
+    height, width = arguments["hidden_states"].shape[-2:]
+    return int(height), int(width)
+
+
+def of_positions(arguments: Mapping[str, Any]) -> Grid:
+    """From the position (image, row, column) of every row of latents that are packed two by two.
+
+    Rows of image 0 are those of the picture that is made; others are reference pictures.
+    """
+    ids = arguments["img_ids"]
+    # One tensor serves all steps, and reading it waits for the device.
+    if ids not in _known_positions:
+        _known_positions[ids] = _grid_of(ids[0] if ids.ndim == 3 else ids)
+    height, width = _known_positions[ids]
+    return 2 * height, 2 * width
+
+
+def of_shapes(arguments: Mapping[str, Any]) -> Grid:
+    """From `img_shapes`, for each row (frames, height, width) of the pictures whose places its latents are; the first
+    is the one that is made. Latents are packed two by two."""
+    shapes = arguments["img_shapes"][0]
+    _, height, width = shapes[0] if isinstance(shapes, list) else shapes
+    return 2 * height, 2 * width
+
+
+_known_positions: MutableMapping[torch.Tensor, Grid] = WeakIdKeyDictionary()
+
+
+def _grid_of(ids: torch.Tensor) -> Grid:
+    own = ids[ids[:, 0] == 0]
+    height, width = (own[:, 1:3].amax(dim=0) + 1).int().tolist() if len(own) else (0, 0)
+    if height * width != len(own) or not len(own):
+        raise UnsupportedModelError(
+            f"the denoiser was given {len(own)} positions for a grid of {height} x {width}, so its rows cannot be"
+            " placed."
+        )
+    return height, width

@@ -1,0 +1,77 @@
+"""Where text and image sit in each denoiser: one short declarative entry per class."""
+
+import torch
+
+from promptattn.errors import UnsupportedModelError
+from promptattn.processors.layouts import grids, kinds, sizes
+from promptattn.processors.layouts.layout import Layout
+from promptattn.processors.refused import why_refused
+
+__all__ = ["LAYOUTS", "layout_of"]
+
+LAYOUTS: dict[str, Layout] = {
+    "UNet2DConditionModel": Layout(
+        {
+            "Stable Diffusion 1, 2": "CLIP",
+            "Stable Diffusion XL": "CLIP, CLIP",
+            "Stable Diffusion XL refiner": "CLIP",
+            "LCM": "CLIP",
+        },
+        sizes.of_sample,
+        grids.halvings,
+        kinds.cross_or_image,
+        "cross",
+        pooled=("added_cond_kwargs", "text_embeds"),
+        sample="sample",
+        repeats_text=True,
+        preset="shapes",
+    ),
+    "SD3Transformer2DModel": Layout(
+        {"Stable Diffusion 3, 3.5": "CLIP, CLIP, T5"},
+        sizes.of_latents,
+        grids.patches,
+        kinds.sd3,
+        text_first=False,
+        worsened="skip_layers",
+        preset="shapes-dit",
+    ),
+    "FluxTransformer2DModel": Layout(
+        {"Flux.1": "T5, CLIP (pooled)"}, sizes.of_positions, grids.packed, kinds.always_joint
+    ),
+    "ChromaTransformer2DModel": Layout(
+        {"Chroma": "T5"}, sizes.of_positions, grids.packed, kinds.always_joint, mask="attention_mask"
+    ),
+    # Its register tokens are eight, by the class and not by the config.
+    "AuraFlowTransformer2DModel": Layout(
+        {"AuraFlow": "UMT5"}, sizes.of_latents, grids.patches, kinds.always_joint, before_text=8, repeats_text=True
+    ),
+    "PixArtTransformer2DModel": Layout(
+        {"PixArt-alpha": "T5", "PixArt-sigma": "T5"},
+        sizes.of_latents,
+        grids.patches,
+        kinds.cross_or_image,
+        "cross",
+        mask="encoder_attention_mask",
+        repeats_text=True,
+    ),
+    "QwenImageTransformer2DModel": Layout(
+        {"Qwen-Image": "Qwen2.5-VL"}, sizes.of_shapes, grids.packed, kinds.always_joint
+    ),
+}
+
+
+def layout_of(denoiser: torch.nn.Module) -> Layout:
+    """The layout of a denoiser, by the name of its class or of a class it derives from.
+
+    Raises:
+        UnsupportedModelError: for one that is refused, with the reason, and for a class that the table does not know;
+            the message lists those it knows.
+    """
+    if reason := why_refused(denoiser):
+        raise UnsupportedModelError(f"{type(denoiser).__name__} cannot be attended: {reason}.")
+    for cls in type(denoiser).__mro__:
+        if layout := LAYOUTS.get(cls.__name__):
+            return layout
+    raise UnsupportedModelError(
+        f"{type(denoiser).__name__} is not a denoiser that promptattn knows yet; it knows {', '.join(sorted(LAYOUTS))}."
+    )
