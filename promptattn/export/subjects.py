@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from promptattn.errors import PromptAttnWarning
 from promptattn.maps import HeatMap, HeatMaps
 from promptattn.maps.records import ColumnKind
+from promptattn.maps.resize import mean_combined
 
 __all__ = ["Subject", "subjects", "warn_of_empty"]
 
@@ -38,19 +39,14 @@ class Subject:
         return self.heat.resized(self.heat.size)
 
     @cached_property
-    def _numbers(self) -> tuple[float, float]:
-        mass = self.mass
-        return float(mass.max()), float(mass.mean(dtype=np.float64))
-
-    @property
     def top(self) -> float:
         """The largest mass at any pixel."""
-        return self._numbers[0]
+        return float(self.mass.max())
 
-    @property
+    @cached_property
     def share(self) -> float:
         """The part of all attention in the image that went here."""
-        return self._numbers[1]
+        return mean_combined(self.heat.by_layer, self.heat.size, self.heat.shares)
 
 
 def subjects(maps: HeatMaps) -> Iterator[Subject]:

@@ -31,14 +31,14 @@ def colormap(name: str = "ember") -> NDArray[np.uint8]:
 
 @lru_cache(maxsize=1)
 def diverging() -> NDArray[np.uint8]:
-    """The colour scale of differences, sRGB uint8 `[256, 3]`: blue for less, gray for the same, orange for more.
+    """The colour scale of differences, sRGB uint8 `[256, 3]`: blue for less, gray for the same, red for more.
 
-    Lightness and chroma are the same on both sides, in OKLCh as for `ember`, so that equal changes look equal.
+    Lightness and chroma, in OKLCh as for `ember`, are the same on both sides, so that equal changes look equal.
     """
     side = np.linspace(-1, 1, 256)
     size = np.abs(side)
-    lightness, chroma = 0.42 + 0.36 * size, 0.16 * size**0.6
-    hue = np.radians(np.where(side < 0, 262 - 30 * size, 36 + 30 * size))
+    lightness, chroma = 0.42 + 0.36 * size, 0.17 * size**0.6
+    hue = np.radians(np.where(side < 0, 265 - 30 * size, 10 + 50 * size))
     return np.round(_to_srgb(_oklch_to_linear(lightness, chroma, hue)) * 255).astype(np.uint8)
 
 

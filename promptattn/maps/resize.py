@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from promptattn.errors import CaptureError
 
-__all__ = ["combine", "resize"]
+__all__ = ["combine", "mean_combined", "resize"]
 
 Floats = NDArray[np.float64]
 
@@ -76,3 +76,22 @@ def combine(
     for summed in sums.values():
         total += resize(summed, size)
     return total.astype(np.float32)
+
+
+def mean_combined(
+    maps: Mapping[str, NDArray[np.floating]], size: tuple[int, int], shares: Mapping[str, float] | None = None
+) -> float:
+    """The mean of what `combine` gives, without making it: resizing is linear, and rows and columns are apart."""
+    each = 1 / len(maps)
+    total = 0.0
+    for name, single in maps.items():
+        rows, columns = (_counts(source, target) for source, target in zip(single.shape, size, strict=True))
+        total += (each if shares is None else shares[name]) * float(rows @ single.astype(np.float64) @ columns)
+    return total
+
+
+@lru_cache(maxsize=64)
+def _counts(source: int, target: int) -> Floats:
+    """How much each of `source` places counts in the mean over `target` places; together 1."""
+    counts: Floats = _along(np.eye(source), 0, target).mean(axis=0)
+    return counts

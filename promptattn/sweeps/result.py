@@ -21,6 +21,7 @@ from promptattn.sweeps.layout import Panel, panels
 from promptattn.sweeps.points import Design
 from promptattn.sweeps.statistics import mass_of, share_of
 from promptattn.sweeps.swept import Key, Subject
+from promptattn.sweeps.viewing import write_sweep_page
 
 __all__ = ["SWEEP_FILE", "Maps", "Sweep"]
 
@@ -110,8 +111,8 @@ class Sweep:
     ) -> Path:
         """Write the sweep to a folder, whole or not at all, and return its path.
 
-        The folder holds `grid.png`, `sweep.json`, every image in `images/`, and a `maps_WORD.png` for each axis that is
-        about words.
+        The folder holds `grid.png`, `sweep.json`, every image in `images/`, a `maps_WORD.png` for each axis that is
+        about words, and `index.html`: the viewer of all images, where maps were recorded.
 
         Args:
             words: draw the maps of these words or phrases instead.
@@ -151,6 +152,7 @@ class Sweep:
             name = f"maps_{safe_name(index, label)}.png" if name in description["maps"].values() else name
             self.maps_grid(maps, alpha=alpha, colormap=colormap).save(folder / name)
             description["maps"][label] = name
+        write_sweep_page(self, folder / "index.html", colormap)
         text = json.dumps(description, ensure_ascii=False, indent=1, allow_nan=False)
         (folder / SWEEP_FILE).write_text(text + "\n", encoding="utf-8")
 

@@ -114,7 +114,7 @@ def test_the_folder_holds_grids_images_and_what_they_are(swept, tmp_path):
         assert all(0 <= place <= 1 for place in (*red["peak"], *red["centre"], red["area"]))
     assert set(found["maps"]) == {"red", "cat, mouse"}
     assert {path.name for path in folder.iterdir()} == {
-        "grid.png", "images", "sweep.json", "maps_red.png", "maps_cat-mouse.png",
+        "grid.png", "images", "index.html", "sweep.json", "maps_red.png", "maps_cat-mouse.png",
     }  # fmt: skip
 
 

@@ -67,7 +67,7 @@ def _note(found: Sequence[Tier], count: int, longest: int) -> str:
     kept = [plane for tier in found[:count] for plane in tier.planes]
     said = []
     if any(plane.grid(longest) != plane.grid(1_000_000) for plane in kept):
-        said.append(f"Single steps, layers and heads are shown on {longest} places a side at most.")
+        said.append(f"Single parts of the run are shown at no more than {longest} places a side.")
     if count < len(found):
         said.append(f"Left out: {', '.join(tier.name for tier in found[count:])}.")
     return " ".join([*said, "This keeps the page small; maps.npz holds all of it, exactly."]) if said else ""

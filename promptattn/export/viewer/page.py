@@ -29,31 +29,45 @@ SCRIPTS = ("dom", "unpack", "field", "paint", "choice", "scrubber", "ranking", "
 STYLES = ("ground", "stage", "words", "controls", "compare", "tables")
 
 
-def write_page(shown: Sequence[Shown], file: Path, *, colors: str = "ember", opened: Opened = "look") -> None:
-    """Write the page of these images to `file`."""
+def write_page(
+    shown: Sequence[Shown],
+    file: Path,
+    *,
+    colors: str = "ember",
+    opened: Opened = "look",
+    pair: tuple[int, int] | None = None,
+) -> None:
+    """Write the page of these images to `file`; see `render_page`."""
     # A lone surrogate has no UTF-8; a question mark stands for it.
-    file.write_bytes(render_page(shown, colors=colors, opened=opened).encode("utf-8", "replace"))
+    file.write_bytes(render_page(shown, colors=colors, opened=opened, pair=pair).encode("utf-8", "replace"))
 
 
 def render_page(
-    shown: Sequence[Shown], *, colors: str = "ember", opened: Opened = "look", most: int = MOST_BYTES
+    shown: Sequence[Shown],
+    *,
+    colors: str = "ember",
+    opened: Opened = "look",
+    pair: tuple[int, int] | None = None,
+    most: int = MOST_BYTES,
 ) -> str:
     """The page of these images as HTML.
 
     Args:
         colors: one of `promptattn.maps.COLORMAPS`.
-        opened: what shows first: one image (`look`), or the first and the last side by side (`compare`).
+        opened: what shows first: one image (`look`), or two side by side (`compare`).
+        pair: the two images that are compared first, by their places in `shown`; the first and the last if not given.
         most: how many bytes single steps, layers and heads may fill the page up to. Pictures and the maps over
             everything are always there, whatever their size.
     """
     samples = min(MOST_SAMPLES, MOST_SAMPLES_TOGETHER // max(1, len(shown)))
     views = [view_of(each, samples, exact=len(shown) <= FEW) for each in shown]
-    plain = _filled(views, [view.data for view in views], colors, opened)
+    start = {"opened": opened, "pair": pair or (0, len(views) - 1)}
+    plain = _filled(views, [view.data for view in views], colors, start)
     room = max(0, most - len(plain.encode("utf-8", "replace"))) // max(1, len(views))
-    return _filled(views, [view.with_details(room) for view in views], colors, opened)
+    return _filled(views, [view.with_details(room) for view in views], colors, start)
 
 
-def _filled(views: Sequence[View], data: Sequence[dict[str, Any]], colors: str, opened: Opened) -> str:
+def _filled(views: Sequence[View], data: Sequence[dict[str, Any]], colors: str, start: dict[str, Any]) -> str:
     prompts = dict.fromkeys(view.prompt for view in views)
     return _template().render(
         title=next(iter(prompts)) if len(prompts) == 1 else f"{len(prompts)} prompts",
@@ -66,8 +80,8 @@ def _filled(views: Sequence[View], data: Sequence[dict[str, Any]], colors: str, 
         data={
             "colors": text_of(colormap(colors).tobytes()),
             "diverging": text_of(diverging().tobytes()),
-            "opened": opened,
             "views": list(data),
+            **start,
         },
     )
 

@@ -7,7 +7,7 @@ must stay small can leave out the last ones.
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from glob import escape
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from promptattn.errors import PromptAttnWarning
 from promptattn.maps import HeatMap, HeatMaps
-from promptattn.maps.resize import resize
+from promptattn.maps.resize import mean_combined, resize
 from promptattn.prompt import Word
 
 __all__ = ["Plane", "Tier", "tiers"]
@@ -53,7 +53,13 @@ class Plane:
     @cached_property
     def shares(self) -> Masses:
         """For each word the mean mass over the image, float32 `[word]`: what `HeatMap.share` is for these maps."""
-        return np.array([_share(heat, self.layer) for heat in self.heats], dtype=np.float32)
+        means = [
+            mean_combined(heat.by_layer, heat.size, heat.shares)
+            if self.layer is None
+            else mean_combined({self.layer: heat.by_layer[self.layer]}, heat.size)
+            for heat in self.heats
+        ]
+        return np.array(means, dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,25 +107,3 @@ def _steps(maps: HeatMaps) -> list[int]:
 def _heads(maps: HeatMaps) -> list[int]:
     """The heads that every layer has and kept apart; layers may have different numbers of them."""
     return sorted(set.intersection(*(set(record.head_numbers) for record in maps.records)))
-
-
-def _share(heat: HeatMap, layer: str | None) -> float:
-    if layer is not None:
-        return _mean(heat.by_layer[layer], heat.size)
-    each = 1 / len(heat.by_layer)
-    return sum(
-        (each if heat.shares is None else heat.shares[name]) * _mean(mass, heat.size)
-        for name, mass in heat.by_layer.items()
-    )
-
-
-def _mean(mass: Masses, size: tuple[int, int]) -> float:
-    """The mean of a map once it is resized to the image. Resizing is linear and separable: nothing need be resized."""
-    rows, columns = (_counts(source, target) for source, target in zip(mass.shape, size, strict=True))
-    return float(rows @ mass.astype(np.float64) @ columns)
-
-
-@lru_cache(maxsize=64)
-def _counts(source: int, target: int) -> NDArray[np.float64]:
-    """How much each of `source` places counts in the mean over `target` places; together 1."""
-    return resize(np.eye(source), (target, source)).mean(axis=0, dtype=np.float64)

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from unicodedata import bidirectional
 
 from promptattn.export.subjects import Subject
 from promptattn.export.viewer.facts import Missing, facts, missing
@@ -29,6 +30,8 @@ class View:
 
     name: str
     prompt: str
+    direction: str
+    """`rtl` for a prompt that is read from right to left, or else `ltr`."""
     size: tuple[int, int]
     picture: str | None
     preview: str | None
@@ -57,6 +60,7 @@ def view_of(shown: Shown, samples: int, exact: bool) -> View:
     return View(
         name=shown.name,
         prompt=maps.prompt.text,
+        direction=_direction(maps.prompt.text),
         size=maps.image_size,
         picture=data_uri(shown.picture, exact),
         preview=thumbnail(shown.picture),
@@ -77,6 +81,12 @@ def view_of(shown: Shown, samples: int, exact: bool) -> View:
         },
         shown=shown,
     )
+
+
+def _direction(text: str) -> str:
+    """By the first letter that has a direction, as HTML's `dir=auto`, which looks into no isolated word."""
+    first = next((kind for kind in map(bidirectional, text) if kind in ("L", "R", "AL")), "L")
+    return "ltr" if first == "L" else "rtl"
 
 
 def _chips(maps: HeatMaps, kept: Sequence[Subject]) -> list[dict[str, Any]]:

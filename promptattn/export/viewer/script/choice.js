@@ -24,7 +24,7 @@ function sourceOf(view) {
   const whole = view.maps.map((map) => unpackWhole(map, view.grid));
   const words = view.maps.flatMap((map, index) => (map.kind === "word" ? [index] : []));
   const source = {
-    view, words, planes: [],
+    view, words, planes: [], failed: false,
     plane: (choice) => source.planes.find((plane) => isSame(plane, choice)),
     has: (index, choice) => words.includes(index) && Boolean(source.plane(choice)),
     field(index, choice) {
@@ -40,7 +40,7 @@ function sourceOf(view) {
     layers: () => view.layers.filter(({ name }) => source.planes.some((plane) => plane.layer === name)),
     looks: () => source.planes.some((plane) => plane.looking),
   };
-  source.ready = unpackPlanes(view, words.length).then((planes) => { source.planes = planes; });
+  source.ready = unpackPlanes(view, words.length).then((planes) => { source.planes = planes; }, () => { source.failed = true; });
   return source;
 }
 

@@ -1,10 +1,10 @@
 /* Two images side by side, and what changed: the same word in both on one scale, and the difference. */
-function compare(section, sources, pictures, colors, signed) {
+function compare(section, sources, pictures, pair, colors, signed) {
   const find = (selector) => section.querySelector(selector);
   const figures = Object.fromEntries(["before", "after", "difference"].map((side) => [side, find(`[data-side=${side}]`)]));
   const frames = Object.values(figures).map((figure) => figure.querySelector(".frame"));
   const selects = { before: find("select.before"), after: find("select.after") };
-  const state = { before: 0, after: sources.length - 1, word: null, pointed: null, place: null, choice: EVERYTHING, pictures: false, opacity: 90 };
+  const state = { before: pair[0], after: pair[1], word: null, pointed: null, place: null, choice: EVERYTHING, pictures: false, opacity: 90 };
   let showChoice = null, shared = null, lines = [], pixels = null;
   const drawSoon = onceAFrame(draw);
   const change = (next) => { Object.assign(state, next); drawSoon(); };

@@ -106,7 +106,8 @@ function look(section, source, colors) {
     button.addEventListener("click", () => change({ pinned: index, pointed: null }));
   }
   section.addEventListener("keydown", (event) => {
-    const from = chips.indexOf(document.activeElement), move = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    const from = chips.indexOf(document.activeElement), ahead = find(".prompt").dir === "rtl" ? -1 : 1;
+    const move = { ArrowRight: ahead, ArrowLeft: -ahead }[event.key];
     if (from >= 0 && move) {
       chips[(from + move + chips.length) % chips.length].focus();
       event.preventDefault();
@@ -122,8 +123,9 @@ function look(section, source, colors) {
     controls.append(make("div", { class: "parts" },
       slider("Opacity", state.opacity, (opacity) => change({ opacity })),
       checkbox("one scale for all words, from 0", (common) => change({ common }))));
-    find(".note").textContent = view.note;
-    find(".note").hidden = !view.note;
+    const note = source.failed ? "This browser cannot unpack single steps, layers and heads; a newer one can." : view.note;
+    find(".note").textContent = note;
+    find(".note").hidden = !note;
     section.dataset.ready = "";
     draw();
   });

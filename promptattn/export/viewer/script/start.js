@@ -15,7 +15,7 @@ pickers.forEach((button, chosen) => button.addEventListener("click", () => openI
 openImage(0);
 
 const modes = [...document.querySelectorAll(".modes button")], comparison = document.getElementById("compare");
-const openComparison = comparison && compare(comparison, sources, sections.map((section) => section.querySelector(".picture")), colors, signed);
+const openComparison = comparison && compare(comparison, sources, sections.map((section) => section.querySelector(".picture")), data.pair, colors, signed);
 function openMode(mode) {
   if (!comparison) return;
   modes.forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.mode === mode)));

@@ -1,0 +1,34 @@
+"""A sweep in the viewer: every image with its maps, any two of which can be compared."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from promptattn.export.viewer import Shown, shown_images, write_page
+from promptattn.sweeps.cells import Cell
+
+if TYPE_CHECKING:
+    from promptattn.sweeps.result import Sweep
+
+__all__ = ["write_sweep_page"]
+
+
+def write_sweep_page(sweep: "Sweep", file: Path, colormap: str) -> None:
+    """Write the page of every image that has maps, opened at the first and the last value; nothing without maps."""
+    shown = [each for cell in sweep.cells for each in _shown(sweep, cell)]
+    if not shown:
+        return
+    last = len(sweep.design.points) - 1  # of the first seed, so that the two differ in their values alone
+    write_page(shown, file, colors=colormap, opened="compare", pair=(0, min(last, len(shown) - 1)))
+
+
+def _shown(sweep: "Sweep", cell: Cell) -> list[Shown]:
+    return [] if cell.maps is None else shown_images(cell.maps, cell.image, name=_name(sweep, cell))
+
+
+def _name(sweep: "Sweep", cell: Cell) -> str:
+    """`red ×1.5 · mouse`, and the seed where there are several."""
+    parts = [
+        f"{subject.label} ×{value}" if subject.kind == "weight" else value or "nothing"
+        for subject, value in zip(sweep.subjects, cell.point.values, strict=True)
+    ]
+    return " · ".join([*parts, *([f"seed {cell.seed}"] if len(sweep.seeds) > 1 else [])])
