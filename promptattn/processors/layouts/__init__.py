@@ -1,6 +1,16 @@
 """Layouts: where each denoiser has its text and its image."""
 
 from promptattn.processors.layouts.layout import READING, DenoiserCall, LayerKind, Layout, Seats
-from promptattn.processors.layouts.table import LAYOUTS, layout_of
+from promptattn.processors.layouts.table import FOUND, LAYOUTS, known_layout, layout_of
 
-__all__ = ["LAYOUTS", "READING", "DenoiserCall", "LayerKind", "Layout", "Seats", "layout_of"]
+__all__ = [
+    "FOUND",
+    "LAYOUTS",
+    "READING",
+    "DenoiserCall",
+    "LayerKind",
+    "Layout",
+    "Seats",
+    "known_layout",
+    "layout_of",
+]

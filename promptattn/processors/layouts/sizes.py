@@ -22,12 +22,12 @@ def of_latents(arguments: Mapping[str, Any]) -> Grid:
     return int(height), int(width)
 
 
-def of_positions(arguments: Mapping[str, Any]) -> Grid:
+def of_positions(arguments: Mapping[str, Any], name: str = "img_ids") -> Grid:
     """From the position (image, row, column) of every row of latents that are packed two by two.
 
     Rows of image 0 are those of the picture that is made; others are reference pictures.
     """
-    ids = arguments["img_ids"]
+    ids = arguments[name]
     # One tensor serves all steps, and reading it waits for the device.
     if ids not in _known_positions:
         _known_positions[ids] = _grid_of(ids[0] if ids.ndim == 3 else ids)

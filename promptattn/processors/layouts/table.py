@@ -1,5 +1,8 @@
 """Where text and image sit in each denoiser: one short declarative entry per class."""
 
+from collections.abc import MutableMapping
+from weakref import WeakKeyDictionary
+
 import torch
 
 from promptattn.errors import UnsupportedModelError
@@ -7,7 +10,7 @@ from promptattn.processors.layouts import grids, kinds, sizes
 from promptattn.processors.layouts.layout import Layout
 from promptattn.processors.refused import why_refused
 
-__all__ = ["LAYOUTS", "layout_of"]
+__all__ = ["FOUND", "LAYOUTS", "known_layout", "layout_of"]
 
 LAYOUTS: dict[str, Layout] = {
     "UNet2DConditionModel": Layout(
@@ -60,18 +63,26 @@ LAYOUTS: dict[str, Layout] = {
 }
 
 
-def layout_of(denoiser: torch.nn.Module) -> Layout:
-    """The layout of a denoiser, by the name of its class or of a class it derives from.
+FOUND: MutableMapping[torch.nn.Module, Layout] = WeakKeyDictionary()
+"""The layouts of denoisers that the table does not know, found by trying: see :mod:`promptattn.discovery`."""
+
+
+def known_layout(denoiser: torch.nn.Module) -> Layout | None:
+    """The layout of a denoiser, by the name of its class or of one it derives from, or as found; None for no such.
 
     Raises:
-        UnsupportedModelError: for one that is refused, with the reason, and for a class that the table does not know;
-            the message lists those it knows.
+        UnsupportedModelError: for one that is refused, with the reason.
     """
     if reason := why_refused(denoiser):
         raise UnsupportedModelError(f"{type(denoiser).__name__} cannot be attended: {reason}.")
-    for cls in type(denoiser).__mro__:
-        if layout := LAYOUTS.get(cls.__name__):
-            return layout
+    names = (cls.__name__ for cls in type(denoiser).__mro__)
+    return next((LAYOUTS[name] for name in names if name in LAYOUTS), FOUND.get(denoiser))
+
+
+def layout_of(denoiser: torch.nn.Module) -> Layout:
+    """As `known_layout`, and also raises `UnsupportedModelError` where there is none; lists those that there are."""
+    if layout := known_layout(denoiser):
+        return layout
     raise UnsupportedModelError(
         f"{type(denoiser).__name__} is not a denoiser that promptattn knows yet; it knows {', '.join(sorted(LAYOUTS))}."
     )
