@@ -12,6 +12,7 @@ from promptattn.run.estimate import Estimate, first_of
 from promptattn.run.generate import Generation, generate
 from promptattn.run.load import load
 from promptattn.run.progress import overall
+from promptattn.run.record_folders import refuse_stream
 from promptattn.run.together import shape_of
 from promptattn.sweeps.cells import Cell
 from promptattn.sweeps.points import Point, design
@@ -100,6 +101,7 @@ def _check_options(options: dict[str, Any]) -> None:
     known = [name for name in inspect.signature(generate).parameters if name not in _OWN]
     if unknown := [name for name in options if name not in known]:
         raise ConfigError(f"sweep() has no option {unknown[0]!r}; those of generate() are {', '.join(known)}.")
+    refuse_stream(options.get("capture", False), "a sweep")
 
 
 def _seeds(seed: int | Sequence[int], images: int) -> tuple[int, ...]:
