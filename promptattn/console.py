@@ -1,6 +1,7 @@
 """What the commands show: results, notes, errors and progress, in one place for the command line and the scripts."""
 
 import json
+import logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -64,7 +65,9 @@ def progress(*, shown: bool = True) -> Iterator[_Bar]:
 @contextmanager
 def told(verbose: bool) -> Iterator[None]:
     """Warnings as notes, and promptattn's errors as one sentence and an exit code: 2 for usage, 1 for failure."""
-    if not verbose:
+    if verbose:
+        logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+    else:
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
     show = warnings.showwarning

@@ -1,6 +1,7 @@
 """Making the lines of one call, and writing each to a folder of its own."""
 
 import json
+import logging
 import shutil
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,6 +17,8 @@ from promptattn.run.from_config import CONFIG_FILE, filled_in, options_of, write
 from promptattn.run.generate import Generation, generate
 
 __all__ = ["Made", "Outcome", "make", "write"]
+
+_log = logging.getLogger(__name__)
 
 OnStep = Callable[[int, int], None] | None
 
@@ -47,6 +50,7 @@ def make(pipe: Any, group: Group, on_step: OnStep = None, **more: Any) -> Made:
         # Whatever a prompt can make of a pipeline: the other lines go on, and this one says what it was.
         except Exception as problem:
             error = _said(problem)
+            _log.info("lines %s", [item.line.number for item in group], exc_info=problem)
     told = tuple(dict.fromkeys(str(each.message) for each in caught if issubclass(each.category, PromptAttnWarning)))
     if error is None:
         return [Outcome(item, one, None, told) for item, one in zip(group, made, strict=True)]

@@ -16,6 +16,7 @@ __all__ = ["app", "batch", "compare", "convert", "explain", "export", "generate"
 
 app = typer.Typer(
     help="Weigh the words of a text-to-image prompt inside the attention, and see where each of them went.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrongly asked for. `--install-completion` completes commands with Tab.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",

@@ -26,6 +26,7 @@ from promptattn.cli.options import (
     Where,
     Width,
 )
+from promptattn.cli.running import Estimates
 from promptattn.cli.settings import settings, with_maps
 from promptattn.console import FAILURE, emit, note, out, progress, told
 
@@ -122,13 +123,21 @@ def batch(
         wanted = load_config(config, sets or (), options)
         if maps:
             wanted = with_maps(wanted)
+        estimates = Estimates()
         with progress(shown=is_first and not as_json) as bar:
-            telling = Telling(stage=bar.stage, step=bar.step, note=note)
+            telling = Telling(stage=bar.stage, step=bar.step, note=note, estimate=estimates.take)
             made = run_batch(
-                prompts, folder, wanted, batch=size, threads=threads, strict=strict, force=force, telling=telling
+                prompts,
+                folder,
+                wanted,
+                batch=size,
+                threads=threads,
+                strict=strict,
+                force=force,
+                telling=telling,
             )
         if is_first:
-            emit(_summary(made)) if as_json else _show(made)
+            emit({**_summary(made), "estimate": estimates.as_dict()}) if as_json else _show(made)
         if made.count("done") < len(made.entries):
             raise typer.Exit(FAILURE)
 

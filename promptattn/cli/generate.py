@@ -12,6 +12,7 @@ from promptattn.cli.options import (
     Force,
     Guidance,
     Height,
+    Json,
     Metadata,
     Method,
     ModelOfConfig,
@@ -73,6 +74,7 @@ def generate(
     metadata: Metadata = None,
     device: Device = None,
     dtype: Dtype = None,
+    as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
     """Make an image from a weighted prompt, with a map of every word.
@@ -117,4 +119,4 @@ def generate(
             wanted = made_again(source, config, sets or (), options)
         if maps:
             wanted = with_maps(wanted)
-        run(wanted)
+        run(wanted, as_json=as_json)

@@ -1,11 +1,12 @@
 """Running a config while a person watches: progress, and what became of every word."""
 
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
 
-from promptattn.console import note, out, progress
+from promptattn.console import emit, note, out, progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,19 +14,47 @@ if TYPE_CHECKING:
     from promptattn.config import RunConfig
     from promptattn.config.reading import Option
     from promptattn.records import RecordsSize
+    from promptattn.run.estimate import Estimate
     from promptattn.run.from_config import Finished
 
-__all__ = ["made_again", "run"]
+__all__ = ["Estimates", "made_again", "run"]
 
 
-def run(config: "RunConfig") -> None:
+LONG = 10.0  # seconds from which on a run is worth an estimate
+
+
+def run(config: "RunConfig", *, as_json: bool = False) -> None:
     """Do what the config says, and say what it made."""
     from promptattn.run.from_config import run_config
 
-    with progress() as bar:
-        finished = run_config(config, on_stage=bar.stage, on_step=bar.step, on_records=_tell_size)
+    began, told = time.monotonic(), Estimates()
+    with progress(shown=not as_json) as bar:
+        finished = run_config(
+            config, on_stage=bar.stage, on_step=bar.step, on_records=_tell_size, on_estimate=told.take
+        )
+    if as_json:
+        runs = [_run_as_dict(one) for one in finished]
+        emit({"runs": runs, "seconds": round(time.monotonic() - began, 3), "estimate": told.as_dict()})
+        return
     for one in finished:
         _summary(one)
+
+
+class Estimates:
+    """Takes the estimate of a run: says it at once where the run is long, and keeps it for JSON."""
+
+    def __init__(self) -> None:
+        self._taken: Estimate | None = None
+
+    def take(self, estimate: "Estimate") -> None:
+        """To be called with the estimate."""
+        self._taken = estimate
+        if estimate.seconds >= LONG:
+            note("estimate", f"{estimate}.")
+
+    def as_dict(self) -> dict[str, Any] | None:
+        """The estimate as plain values, if there was one."""
+        return None if self._taken is None else self._taken.as_dict()
 
 
 def made_again(image: str, config: str | None, sets: "Sequence[str]", options: "Sequence[Option]") -> "RunConfig":
@@ -40,6 +69,23 @@ def made_again(image: str, config: str | None, sets: "Sequence[str]", options: "
 
 def _tell_size(folder: str, size: "RecordsSize") -> None:
     note("records", f"{size} go to {folder}; promptattn.open_records({folder!r}) reads them.")
+
+
+def _run_as_dict(finished: "Finished") -> dict[str, Any]:
+    made, folder = finished.generation, finished.folder
+    words: list[list[dict[str, Any]]] = []
+    for index in range(len(made.images) if made.maps is not None else 0):
+        assert made.maps is not None
+        maps = made.maps.image(index)
+        recorded = [word for word in maps.words if maps.state(word) == "recorded"]
+        words.append([{"word": w.text, "weight": w.weight, "share": maps[w].share} for w in recorded])
+    return {
+        "folder": str(folder),
+        "seed": made.seed,
+        "images": sorted(path.relative_to(folder).as_posix() for path in folder.rglob("image*.png")),
+        "words": words,
+        "settings": made.settings,
+    }
 
 
 def _summary(finished: "Finished") -> None:

@@ -1,5 +1,6 @@
 """`promptattn sweep`: one prompt with many values, and every image of it in one grid."""
 
+import json
 from typing import Annotated
 
 import typer
@@ -13,6 +14,7 @@ from promptattn.cli.options import (
     Force,
     Guidance,
     Height,
+    Json,
     Metadata,
     Method,
     ModelOfConfig,
@@ -26,8 +28,9 @@ from promptattn.cli.options import (
     Where,
     Width,
 )
+from promptattn.cli.running import Estimates
 from promptattn.cli.settings import settings, with_maps
-from promptattn.console import out, progress, told
+from promptattn.console import emit, out, progress, told
 
 __all__ = ["sweep"]
 
@@ -70,6 +73,7 @@ def sweep(
     metadata: Metadata = None,
     device: Device = None,
     dtype: Dtype = None,
+    as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
     """Make the image of every value that stands in braces in a prompt, all from the same seed, in one labelled grid.
@@ -113,8 +117,21 @@ def sweep(
         if maps:
             wanted = with_maps(wanted)
         from promptattn.sweeps.from_config import sweep_config
+        from promptattn.sweeps.result import SWEEP_FILE
 
-        with progress() as bar:
-            written, made = sweep_config(wanted, batch=batch, limit=limit, on_stage=bar.stage, on_step=bar.step)
+        estimates = Estimates()
+        with progress(shown=not as_json) as bar:
+            written, made = sweep_config(
+                wanted,
+                batch=batch,
+                limit=limit,
+                on_stage=bar.stage,
+                on_step=bar.step,
+                on_estimate=estimates.take,
+            )
+        if as_json:
+            description = json.loads((written / SWEEP_FILE).read_text(encoding="utf-8"))
+            emit({"folder": str(written), **description, "estimate": estimates.as_dict()})
+            return
         drawn = ", ".join(["grid.png", *sorted(path.name for path in written.glob("maps_*.png"))])
         out.print(Text(f"Wrote {len(made.cells)} image{'s' if len(made.cells) > 1 else ''} to {written}; see {drawn}."))
