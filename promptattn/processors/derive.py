@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 
 from promptattn.errors import UnsupportedModelError
+from promptattn.processors.backends import Arguments, attend_through
 from promptattn.processors.site import Site
 
 __all__ = ["DerivedProcessor", "derive", "why_not"]
@@ -215,7 +216,6 @@ def _dispatch_through(site: Site, dispatch: Callable[..., torch.Tensor]) -> Call
                 f"attention layer {site.name or '(by hand)'} runs with context parallelism, where no process sees all"
                 " keys, so words can be neither weighted nor captured; run without enable_parallelism."
             )
-        heads_first = (tensor.transpose(1, 2) for tensor in (query, key, value))
-        return site.attend(*heads_first, mask=attn_mask, **options).transpose(1, 2)
+        return attend_through(site, dispatch, Arguments(query, key, value, attn_mask, options, args, kwargs))
 
     return dispatch_attention_fn

@@ -40,6 +40,7 @@ class Installation:
             _refuse_underivable(name, layer.processor)
         self._own: dict[str, Any] = {}
         self._made: list[Any] = []
+        self._told: set[str] = set()
         try:
             for name in self._layers:
                 self._put(name)
@@ -106,6 +107,7 @@ class Installation:
     def _put(self, name: str) -> None:
         stock = self._layers[name].processor
         own = derive(type(stock)).standing_for(stock, name)
+        own.site.told = self._told
         # Noted before it is set: an interrupt in between must leave nothing that `remove` does not know.
         self._made.append(own)
         self._own[name] = own

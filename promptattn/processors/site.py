@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from promptattn.core import Columns, KeyWeights, attention
+from promptattn.core import Columns, Kernel, KeyWeights, attention
 
 __all__ = ["Site", "Watching"]
 
@@ -21,6 +21,7 @@ class Site:
             are asked on every call.
         keys: the number of keys that the two above speak about, or None for any. An attention call with another
             number of keys inside the same processor (IP-Adapter's image tokens) passes through untouched.
+        told: what the user has been told of this layer's attention backend; shared by the layers of a run.
     """
 
     def __init__(self, name: str = "") -> None:
@@ -28,10 +29,16 @@ class Site:
         self.key_weights: KeyWeights | None = None
         self.columns: Watching | Sequence[Watching] | None = None
         self.keys: int | None = None
+        self.told: set[str] = set()
 
     @property
     def active(self) -> bool:
         return self.key_weights is not None or self.columns is not None
+
+    @property
+    def weighs(self) -> bool:
+        """Whether some key is to be weighed; weights that the host knows to be 1 are none."""
+        return self.key_weights is not None and self.key_weights.acts
 
     def clear(self) -> None:
         """Back to neutral: the stock attention call, on the same tensors."""
@@ -50,8 +57,12 @@ class Site:
         is_causal: bool,
         scale: float | None,
         enable_gqa: bool,
+        kernel: Kernel | None = None,
     ) -> torch.Tensor:
-        """Attention through the core. query, key, value and the output: `[batch, head, sequence, head_dim]`."""
+        """Attention through the core. query, key, value and the output: `[batch, head, sequence, head_dim]`.
+
+        kernel: the one to run in the place of that which torch would choose; see :func:`promptattn.core.attention`.
+        """
         wanted = self.columns if isinstance(self.columns, Sequence) else [self.columns]
         asked = [each(query.shape[-2]) if callable(each) else each for each in wanted]
         columns = [each for each in asked if each is not None]
@@ -66,6 +77,7 @@ class Site:
             key_weights=self.key_weights,
             capture=columns or None,
             dropout_p=dropout_p,
+            kernel=kernel,
         ).output
 
     def concerns(self, keys: int) -> bool:
