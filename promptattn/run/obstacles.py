@@ -39,7 +39,7 @@ def check_obstacles(
     if script.is_composed and not guided:
         _check_mean(type(pipe).__name__, prompts)
     if spoken_of(denoiser) is not None:
-        _check_spoken(type(pipe).__name__, script)
+        _check_spoken(type(pipe).__name__, script, guided)
     _tell_of_cleaning(pipe, [text.text for each in script.plans for text in (each.prompt, each.negative_prompt)])
     if getattr(pipe, "controlnet", None) is not None and (script.is_scheduled or script.is_composed):
         tell(
@@ -48,13 +48,13 @@ def check_obstacles(
         )
 
 
-def _check_spoken(name: str, script: Script) -> None:
+def _check_spoken(name: str, script: Script, guided: bool) -> None:
     if script.is_scheduled or script.is_composed or script.is_blended:
         raise UnsupportedModelError(
             f"{name} encodes its prompt itself, inside a template, so it can be given one plain text only: no schedule"
             " ([a:b:0.5], [a|b]), no AND and no blend."
         )
-    if any(each.prompt.text == each.negative_prompt.text for each in script.plans):
+    if guided and any(each.prompt.text == each.negative_prompt.text for each in script.plans):
         raise ConfigError(
             f"prompt and negative prompt are the same text, {script.plans[0].prompt.text!r:.60}; {name} encodes them"
             " itself, so nothing tells their rows apart; change one of them."

@@ -143,7 +143,9 @@ class Wordings:
                 negative=negative,
                 odds={
                     "positive": self._odds(strands, "positive", positive, chunks),
-                    "negative": self._odds(strands, "negative", negative or positive, chunks),
+                    "negative": torch.ones(0, 0)
+                    if negative is None
+                    else self._odds(strands, "negative", negative, chunks),
                 },
                 maps=maps,
             )
