@@ -43,8 +43,9 @@ def plan_records(
     columns = timeline.columns.count
 
     def shape(relation: Relation, layer: str) -> tuple[int, ...]:
-        heads = len(capture.heads or ()) or int(modules[layer].heads)
-        front = (images, heads) if capture.per_head else (images,)
+        front: tuple[int, ...] = (images,)
+        if capture.per_head:
+            front = images, len(capture.heads or ()) or int(modules[layer].heads)
         if relation == "text->text":
             return *front, columns, columns
         return *front, *places[layer], len(capture.patches) if relation == "image->image" else columns
