@@ -5,6 +5,7 @@ import typer
 from promptattn.cli.batch import batch
 from promptattn.cli.compare import compare
 from promptattn.cli.convert import convert
+from promptattn.cli.doctor import doctor
 from promptattn.cli.explain import explain
 from promptattn.cli.export import export
 from promptattn.cli.generate import generate
@@ -12,7 +13,20 @@ from promptattn.cli.models import models
 from promptattn.cli.sweep import sweep
 from promptattn.cli.tokens import tokens
 
-__all__ = ["app", "batch", "compare", "convert", "explain", "export", "generate", "main", "models", "sweep", "tokens"]
+__all__ = [
+    "app",
+    "batch",
+    "compare",
+    "convert",
+    "doctor",
+    "explain",
+    "export",
+    "generate",
+    "main",
+    "models",
+    "sweep",
+    "tokens",
+]
 
 app = typer.Typer(
     help="Weigh the words of a text-to-image prompt inside the attention, and see where each of them went.",
@@ -30,6 +44,7 @@ app.command()(explain)
 app.command()(tokens)
 app.command()(convert)
 app.command()(models)
+app.command()(doctor)
 
 
 def main() -> None:
