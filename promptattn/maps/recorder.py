@@ -88,7 +88,7 @@ class Recorder:
             found = places(queries)
             if found is None:
                 return None
-            selection = _SELECT[relation](watched, found)
+            selection = watched.select(relation, found)
             return Columns(
                 index=selection.keys,
                 groups=selection.groups,
@@ -194,10 +194,22 @@ class Watched:
     part: Source = 0
     text: Source = 0
     shares: torch.Tensor | None = None
+    _selections: dict[tuple[object, ...], "_Selection"] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def device(self) -> torch.device:
         return self.groups.device
+
+    def select(self, relation: Relation, places: Places) -> "_Selection":
+        """What is kept of a layer; made once for all layers and steps where text and image stand alike.
+
+        Patches are known on the host: moving them in every call would wait for the device every time.
+        """
+        spans = (places.image, places.image_keys, places.text)
+        key = relation, places.grid, *(None if rows is None else (rows.start, rows.stop) for rows in spans)
+        if key not in self._selections:
+            self._selections[key] = _SELECT[relation](self, places)
+        return self._selections[key]
 
 
 class _Selection(NamedTuple):

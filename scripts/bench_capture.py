@@ -1,0 +1,172 @@
+"""What it costs to keep the maps of every word: generation with capture against plain generation, time and memory.
+
+    python scripts/bench_capture.py                       # a UNet, an SD3 kind and a Flux kind at 512 px, on a CPU
+    python scripts/bench_capture.py --kinds sd3 --rounds 40
+    python scripts/bench_capture.py --device cuda --dtype bfloat16 --pixels 1024 --full --steps 4
+
+Weights are random and of the real sizes (scripts/benchmarks/models.py). A generation here is text encoding and
+denoising, up to the final latents; with capture it is entering and leaving `attend` and reading the maps as well. Every
+round runs each variant once, and its time is divided by the plain one's in the same round; what is reported is the
+median over the rounds with a 95 % interval. Latents must equal the plain ones to the bit.
+
+Memory is what the tensor allocator hands out at its peak, less the same of a plain generation. Other packages that keep
+maps take part where they are installed (scripts/benchmarks/peers.py). Writes `bench_capture.json` into --out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import platform
+import statistics
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from benchmarks.interleaving import Ratio, interleave
+from benchmarks.memory import peak_bytes
+from benchmarks.models import KINDS, Scale, Subject, build
+from benchmarks.peers import peers
+
+import promptattn
+
+PLAIN = "plain"
+ALL, FOUR = "all words", "four words"
+AIMS = {("unet", ALL): 1.05, ("sd3", ALL): 1.10, ("flux", ALL): 1.10, **{(kind, FOUR): 1.03 for kind in KINDS}}
+
+Painted = tuple[torch.Tensor, Any]
+
+
+def captured(subject: Subject, steps: int, words: tuple[str, ...] | None) -> Painted:
+    """The final latents and the maps: of all words or of some, from all layers and steps."""
+    with promptattn.attend(subject.pipe, subject.prompt, capture=promptattn.Capture(words=words)) as run:
+        latents = subject.paint(steps, **run.inputs)
+    return latents, run.maps
+
+
+def variants(subject: Subject, steps: int, with_peers: bool) -> dict[str, Callable[[], Painted]]:
+    """What is compared; the first is the yardstick."""
+    return {
+        PLAIN: lambda: (subject.plain(steps), None),
+        ALL: partial(captured, subject, steps, None),
+        FOUR: partial(captured, subject, steps, subject.words),
+        **(peers(subject, steps) if with_peers else {}),
+    }
+
+
+def measured(subject: Subject, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Times, memory and differences of all variants on one model."""
+    calls = variants(subject, arguments.steps, arguments.peers)
+    reference = subject.plain(arguments.steps)
+    differences = dict.fromkeys(calls, 0.0)
+
+    def check(name: str, painted: object) -> None:
+        assert isinstance(painted, tuple)
+        difference = float((painted[0] - reference).abs().max())
+        differences[name] = max(differences[name], difference)
+        if name in (ALL, FOUR) and not torch.equal(painted[0], reference):
+            raise SystemExit(f"{subject.kind}, {name}: the latents differ by {difference:g} from the plain ones")
+
+    def told(round_: int) -> None:
+        print(f"\r{subject.kind}: round {round_} of {arguments.rounds}", end="", flush=True)
+
+    timings = interleave(calls, arguments.rounds, device=arguments.device, after=check, told=told)
+    print()
+    return {
+        "described": subject.described,
+        "seconds": {name: list(taken) for name, taken in timings.seconds.items()},
+        "ratios": {name: vars(timings.ratio(name, PLAIN)) for name in calls},
+        "differences": differences,
+        "memory": memory(subject, arguments),
+        "kept": {name: kept_bytes(calls[name]()[1]) for name in (ALL, FOUR)},
+    }
+
+
+def memory(subject: Subject, arguments: argparse.Namespace) -> dict[str, dict[int, int]]:
+    """Bytes that each variant needs at its peak beyond the plain generation's, by the number of steps."""
+    growth: dict[str, dict[int, int]] = {}
+    for steps in arguments.memory_steps:
+        calls = variants(subject, steps, arguments.peers)
+        peaks = {}
+        for name, call in calls.items():
+            gc.collect()
+            peaks[name] = peak_bytes(call, arguments.device)
+        for name in list(calls)[1:]:
+            growth.setdefault(name, {})[steps] = peaks[name] - peaks[PLAIN]
+    return growth
+
+
+def kept_bytes(maps: promptattn.HeatMaps) -> int:
+    """The bound on what is kept: columns x places of all layers x images, in float32."""
+    return sum(record.mass.nbytes for record in maps.records)
+
+
+# --- what is printed ------------------------------------------------------------------------------
+
+
+def table(kind: str, found: dict[str, Any]) -> str:
+    """One line for each variant; a last one says how long the plain generation takes."""
+    lines = [f"{kind}: {found['described']}"]
+    for name, ratio in list(found["ratios"].items())[1:]:
+        growth = ", ".join(f"{size / 2**20:.1f} MiB at {steps} steps" for steps, size in found["memory"][name].items())
+        kept = f" (maps {found['kept'][name] / 2**20:.1f})" if name in found["kept"] else ""
+        lines.append(f"  {name:<36}{Ratio(**ratio)}   + {growth}{kept}{judged(kind, name, ratio)}")
+    plain = found["seconds"][PLAIN]
+    lines.append(f"  {'plain, seconds':<36}median {statistics.median(plain):.2f}, shortest {min(plain):.2f}")
+    return "\n".join(lines)
+
+
+def judged(kind: str, name: str, ratio: dict[str, float]) -> str:
+    aim = AIMS.get((kind, name))
+    return "" if aim is None else f"   aim {aim:.2f}: {'met' if ratio['high'] <= aim else 'missed'}"
+
+
+def run(arguments: argparse.Namespace) -> None:
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    on_gpu = torch.device(arguments.device).type == "cuda"
+    report: dict[str, Any] = {
+        "torch": torch.__version__,
+        "machine": torch.cuda.get_device_name(arguments.device) if on_gpu else platform.processor(),
+        "threads": torch.get_num_threads(),
+        **{name: getattr(arguments, name) for name in ("device", "dtype", "pixels", "full", "tiny", "steps", "rounds")},
+        "kinds": {},
+    }
+    for kind in arguments.kinds:
+        scale = Scale(arguments.pixels, full=arguments.full, tiny=arguments.tiny)
+        subject = build(kind, scale, arguments.device, getattr(torch, arguments.dtype))
+        report["kinds"][kind] = measured(subject, arguments)
+        print(table(kind, report["kinds"][kind]), "\n", flush=True)
+        # After each kind: what is done is not lost with what comes after it.
+        (arguments.out / "bench_capture.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
+        del subject
+        gc.collect()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
+    parser.add_argument("--pixels", type=int, default=512, help="height and width of the image (default 512)")
+    parser.add_argument("--full", action="store_true", help="all blocks of the two transformers, not a few of each")
+    parser.add_argument("--tiny", action="store_true", help="little width and depth, for trying the script out")
+    parser.add_argument("--steps", type=int, default=1, help="denoising steps of the generations that are timed")
+    parser.add_argument("--rounds", type=int, default=24, help="interleaved rounds (default 24)")
+    parser.add_argument(
+        "--memory-steps", type=int, nargs="+", default=[1, 3], help="denoising steps at which memory is measured"
+    )
+    parser.add_argument("--no-peers", dest="peers", action="store_false", help="leave other packages out")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")
+    parser.add_argument("--threads", type=int, default=0, help="of the processor (default: torch's own choice)")
+    parser.add_argument("--out", type=Path, default=Path("results"))
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    run(arguments)
+    print(f"written to {arguments.out / 'bench_capture.json'}")
+
+
+if __name__ == "__main__":
+    main()
