@@ -58,6 +58,7 @@ REFUSED_PIPELINES: dict[str, str] = {
     "BlipDiffusionControlNetPipeline": _SUBJECT,
     "BlipDiffusionPipeline": _SUBJECT,
     "CycleDiffusionPipeline": "its batch holds rows of a second prompt, that of the picture it goes by",
+    "Flux2KleinKVPipeline": "its layers attend to reference pictures in a function that no processor reaches",
     "KandinskyImg2ImgPipeline": _ONE_EMBEDDING,
     "KandinskyInpaintPipeline": _ONE_EMBEDDING,
     "KandinskyPipeline": _ONE_EMBEDDING,
@@ -110,7 +111,6 @@ REFUSED: dict[str, Refusal] = {
     ),
     "DreamLiteUNetModel": Refusal(("DreamLite",), _IN_A_TEMPLATE),
     "ErnieImageTransformer2DModel": Refusal(("Ernie-Image",), _AS_LONG_AS_ITS_TOKENS),
-    "Flux2Transformer2DModel": Refusal(("Flux.2", "Flux.2 Klein"), _IN_A_TEMPLATE),
     "Flux3Transformer2DModel": Refusal(("Flux.3",), "diffusers has only a modular pipeline for it"),
     "GlmImageTransformer2DModel": Refusal(
         ("GLM-Image",),

@@ -80,6 +80,7 @@ TEXT_LAYOUTS: dict[str, TextLayout] = {
     "AuraFlowTransformer2DModel": TextLayout(rows=(_ONE,), needed=_ONE, mask=1),
     "PixArtTransformer2DModel": TextLayout(rows=(_ONE,), needed=_ONE, mask=1),
     "QwenImageTransformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken()),
+    "Flux2Transformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken()),
 }
 
 

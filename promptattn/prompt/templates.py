@@ -59,6 +59,7 @@ class Template:
 # By the denoiser's class.
 TEMPLATES: dict[str, Template] = {
     "QwenImageTransformer2DModel": Template(first="prompt_template_encode_start_idx"),
+    "Flux2Transformer2DModel": Template(),
 }
 
 

@@ -24,7 +24,7 @@ class Seats:
     Attributes:
         part: name of the denoiser in the pipeline.
         layers: names of the attention layers whose keys hold text.
-        first: key row of the first row of the text.
+        first, stop: key rows of the first row of the text, and behind its last.
         image: row of the image's first place among the queries, in joint attention; None where all are the image's.
         places: how many rows the image has then.
         calls: calls of the denoiser in a step.
@@ -35,12 +35,17 @@ class Seats:
     part: str
     layers: tuple[str, ...]
     first: int
+    stop: int
     image: int | None
     places: int
     calls: int
     call: int
     row: int
     negative: tuple[int, int] | None
+
+    def key(self, row: int) -> int:
+        """The key row of a row of the text; a negative one counts from the text's end."""
+        return row + (self.first if row >= 0 else self.stop)
 
 
 def seats(pipe: Any, facts: dict[str, Any]) -> Seats:
@@ -57,6 +62,7 @@ def seats(pipe: Any, facts: dict[str, Any]) -> Seats:
     if any(_joint(seen, group) for group in groups):
         groups = [group for group in groups if _joint(seen, group)]
     (first,) = {seat - token for group in groups for token, _, seat in group["places"]["runs"]}
+    stop = first + 1 + max(token for group in groups for _, token, _ in group["places"]["runs"])
     modules = [name for name, module in getattr(pipe, part).named_modules() if hasattr(module, "set_processor")]
     patterns = {re.escape(group["layer"]).replace(r"\*", r"\d+") for group in groups}
     layers = tuple(name for name in modules if any(re.fullmatch(pattern, name) for pattern in patterns))
@@ -66,7 +72,7 @@ def seats(pipe: Any, facts: dict[str, Any]) -> Seats:
         (first, _last(at["places"]) - first + 1) for first, at in (seen[g["layer"]] for g in groups if _joint(seen, g))
     }
     image, count = starts.pop() if starts else (None, 0)
-    return Seats(part, layers, first, image, count, len(roles), *conditional_row(roles), negative)
+    return Seats(part, layers, first, stop, image, count, len(roles), *conditional_row(roles), negative)
 
 
 def _first(places: dict[str, Any]) -> int | None:
@@ -146,8 +152,9 @@ class _Dense(TorchFunctionMode):
         ):
             if place is not None and place[0] == at:
                 for row, weight in odds.items():
-                    column = self.seats.first + row
-                    bias[place[1], 0, self.image(scores), column] = math.log(weight) if weight else -math.inf
+                    bias[place[1], 0, self.image(scores), self.seats.key(row)] = (
+                        math.log(weight) if weight else -math.inf
+                    )
         return bias
 
     def image(self, scores: torch.Tensor) -> torch.Tensor:

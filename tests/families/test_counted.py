@@ -63,7 +63,7 @@ def test_attention_calls_are_recorded_or_left_out_by_name(name):
     with promptattn.attend(pipe, *texts, capture=everything, max_sequence_length=length) as run:
         given = {key: value for key, value in family.arguments().items() if "prompt" not in key}
         with counted(pipe) as attended, torch.no_grad():
-            pipe(**run.inputs, **given)
+            pipe(**given | run.inputs)
 
     calls = facts["rows_of_first_step"]
     of_the_prompt = sum(any(row in ("prompt", "both") for row in rows) for rows in calls)

@@ -10,9 +10,8 @@ import torch
 import transformers
 from families.dense import dense, seats
 from families.facts import TABLE
-from families.family import PROMPT
 from families.registry import FAMILIES
-from families.test_served import JOINT, SERVED, attend, denoiser_of, ours, stock
+from families.test_served import JOINT, SERVED, attend, denoiser_of, ours, rows_by, stock
 
 from promptattn.maps.capture import Capture
 from promptattn.processors.layouts import layout_of
@@ -46,8 +45,11 @@ def test_words_attend_to_each_other_as_in_the_dense_attention(name):
         ours(pipe, family, run)
     own = _of_the_prompt(calls, where)
     entries = [each for each in run.maps.text_attention if each.image is not None]
-    for found, (tokenizer, first) in zip(entries, SERVED[name].items(), strict=True):
-        rows = _rows(pipe, tokenizer, where.first + first)
+    for found, tokenizer in zip(entries, SERVED[name], strict=True):
+        rows = {
+            word: [where.key(row) for row in rows_by(pipe, name, tokenizer, word)]
+            for word in ("red", "cat", "mouse", "gray")
+        }
         assert len(found.mass) == len(where.layers)
         for layer, mass in zip(where.layers, found.mass, strict=True):
             expected = torch.stack([call[layer][where.row] for call in own]).mean(0)
@@ -60,19 +62,6 @@ def test_words_attend_to_each_other_as_in_the_dense_attention(name):
 def _columns(run, found, text):
     (word,) = (each for each in run.maps.words if each.text == text)
     return [at for at, column in enumerate(found.columns) if column.word == word.index]
-
-
-def _rows(pipe, tokenizer, first):
-    """The rows of each word, by the stock tokenizer alone."""
-    offsets = getattr(pipe, tokenizer)(PROMPT, return_offsets_mapping=True).offset_mapping
-    return {
-        word: [
-            first + row
-            for row, (begin, end) in enumerate(offsets)
-            if max(begin, PROMPT.index(word)) < min(end, PROMPT.index(word) + len(word))
-        ]
-        for word in ("red", "cat", "mouse", "gray")
-    }
 
 
 def _self_attention(pipe, name):

@@ -23,7 +23,8 @@ from promptattn.processors.segments import TEXT_LAYOUTS
 
 FACTS = json.loads(TABLE.read_text())
 
-# For each family the tokenizers whose tokens the denoiser's text rows are, with the first row of each.
+# For each family the tokenizers whose tokens the denoiser's text rows are, with the first row of each; below zero where
+# a text is filled up in front, the last row from the end.
 SERVED = {
     "stable-diffusion-1": {"tokenizer": 0},
     "stable-diffusion-2": {"tokenizer": 0},
@@ -39,6 +40,9 @@ SERVED = {
     "pixart-alpha": {"tokenizer": 0},
     "pixart-sigma": {"tokenizer": 0},
     "qwen-image": {"tokenizer": 0},
+    "flux2": {"tokenizer": -1},
+    "flux2-klein": {"tokenizer": 3},
+    "flux2-klein-distilled": {"tokenizer": 3},
 }
 
 # Those that are given their prompts as text.
@@ -98,7 +102,7 @@ def stock(pipe, family, prompt=PROMPT, negative=NEGATIVE, **changed):
 
 def ours(pipe, family, run, **changed):
     arguments = family.arguments(**changed)
-    return pipe(**run.inputs, **{key: value for key, value in arguments.items() if "prompt" not in key}).images
+    return pipe(**{key: value for key, value in arguments.items() if "prompt" not in key} | run.inputs).images
 
 
 def denoiser_of(pipe, name):
@@ -107,17 +111,19 @@ def denoiser_of(pipe, name):
 
 
 def rows_of(pipe, name, word, text=PROMPT):
-    """The rows of the text that hold letters of a word, by the stock tokenizers alone."""
-    start = text.index(word)
-    rows = []
-    for tokenizer, first in SERVED[name].items():
-        offsets = getattr(pipe, tokenizer)(text, return_offsets_mapping=True).offset_mapping
-        rows += [
-            first + row
-            for row, (begin, end) in enumerate(offsets)
-            if begin < start + len(word) and end > start and end > begin
-        ]
-    return rows
+    """The rows of the text that hold letters of a word, by the stock tokenizers alone; see `dense.Seats.key`."""
+    return [row for tokenizer in SERVED[name] for row in rows_by(pipe, name, tokenizer, word, text)]
+
+
+def rows_by(pipe, name, tokenizer, word, text=PROMPT):
+    """Those that are one tokenizer's."""
+    start, first = text.index(word), SERVED[name][tokenizer]
+    offsets = getattr(pipe, tokenizer)(text, return_offsets_mapping=True).offset_mapping
+    return [
+        row + (first if first >= 0 else first - len(offsets))
+        for row, (begin, end) in enumerate(offsets)
+        if begin < start + len(word) and end > start and end > begin
+    ]
 
 
 def test_neutral_runs_and_captures_are_the_stock_pipeline_to_the_bit(pipe, family):
@@ -165,7 +171,7 @@ def test_every_layer_that_sees_text_records_and_each_word_is_the_dense_attention
     assert {record.name for record in run.maps.records} == set(where.layers)
     assert {layer for call in own for layer in call} == set(where.layers)
     for word in ("cat", "red", "mouse"):
-        rows = [where.first + row for row in rows_of(pipe, name, word)]
+        rows = [where.key(row) for row in rows_of(pipe, name, word)]
         assert rows
         for layer in where.layers:
             expected = torch.stack([call[layer][where.row][..., rows].sum(-1) for call in own]).mean(0)
@@ -193,7 +199,7 @@ def test_the_other_relations_of_joint_attention_are_the_dense_ones(pipe, family,
     looking = maps.looking()
     patches = {each.name: each for each in maps.patches if each.patch == patch}
     assert set(patches) >= set(where.layers)
-    rows = [where.first + row for row in rows_of(pipe, name, "cat")]
+    rows = [where.key(row) for row in rows_of(pipe, name, "cat")]
     for layer in where.layers:
         mass = torch.stack([call[layer][where.row] for call in own]).mean(0)
         image = image_rows(where, len(mass))

@@ -32,7 +32,7 @@ def test_variants_are_the_stock_pipeline_to_the_bit(variant):
 
     def run(**texts):
         torch.manual_seed(0)  # some encode pictures with noise that no generator of theirs reaches
-        output = pipe(**texts, **options, generator=torch.Generator().manual_seed(0))
+        output = pipe(**options | texts, generator=torch.Generator().manual_seed(0))
         return torch.as_tensor(output.images if "images" in output else output.rgb)
 
     negative = NEGATIVE if family.negative else None

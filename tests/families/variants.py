@@ -213,6 +213,9 @@ VARIANTS = (
     Variant(diffusers.FluxKontextInpaintPipeline, "flux", REPAINTED | SIZE | dict(_auto_resize=False)),
     Variant(diffusers.ChromaImg2ImgPipeline, "chroma", dict(image=PICTURE) | SIZE),
     Variant(
+        diffusers.Flux2KleinInpaintPipeline, "flux2-klein", REPAINTED | SIZE | dict(text_encoder_out_layers=(1, 2, 3))
+    ),
+    Variant(
         diffusers.PixArtSigmaPAGPipeline,
         "pixart-sigma",
         SIZE | dict(use_resolution_binning=False),

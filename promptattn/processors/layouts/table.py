@@ -60,6 +60,9 @@ LAYOUTS: dict[str, Layout] = {
     "QwenImageTransformer2DModel": Layout(
         {"Qwen-Image": "Qwen2.5-VL"}, sizes.of_shapes, grids.packed, kinds.always_joint
     ),
+    "Flux2Transformer2DModel": Layout(
+        {"Flux.2": "Mistral 3", "Flux.2 Klein": "Qwen3"}, sizes.of_positions, grids.packed, kinds.always_joint
+    ),
 }
 
 
