@@ -9,11 +9,12 @@ from typing import Any, Self, get_args
 
 import torch
 
+from promptattn.discovery import layout_for
 from promptattn.errors import CaptureError, ConfigError, ExportError, PromptSyntaxError, UnsupportedModelError
 from promptattn.maps import HeatMaps
 from promptattn.maps.capture import Capture
 from promptattn.maps.stream import Stream
-from promptattn.processors.layouts import Layout, layout_of
+from promptattn.processors.layouts import Layout
 from promptattn.processors.refused import why_pipeline_refused, why_refused
 from promptattn.processors.rows import Kind
 from promptattn.processors.segments import Spoken, spoken_of
@@ -478,7 +479,7 @@ def served(pipe: Any) -> tuple[torch.nn.Module, Layout]:
             "the denoiser is compiled by torch.compile, and attend() changes from step to step what its layers do;"
             " attend a pipeline that is not compiled, or set promptattn.processors by hand before compiling."
         )
-    layout = layout_of(denoiser)
+    layout = layout_for(pipe, denoiser)
     wanted = {"prompt"} if spoken_of(denoiser) else {"prompt", "device", "num_images_per_prompt"}
     if missing := wanted - set(inspect.signature(pipe.encode_prompt).parameters):
         raise UnsupportedModelError(

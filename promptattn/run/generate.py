@@ -10,10 +10,10 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from promptattn.discovery import layout_for
 from promptattn.errors import CaptureError, ConfigError
 from promptattn.maps import HeatMaps
 from promptattn.maps.capture import Capture
-from promptattn.processors.layouts import layout_of
 from promptattn.prompt import Prompt
 from promptattn.run.attend import attend
 from promptattn.run.denoiser import Rows
@@ -325,7 +325,7 @@ def _check_size(pipe: Any, height: int | None, width: int | None) -> None:
     """The stock pipelines round some sizes without a word and refuse others; say it before running."""
     # The pipelines check for multiples of 8, whatever their VAE. UNets take odd latents, transformers whole patches.
     transformer = getattr(pipe, "transformer", None)
-    patch = 1 if transformer is None else layout_of(transformer).patch(transformer)
+    patch = 1 if transformer is None else layout_for(pipe, transformer).patch(transformer)
     unit = math.lcm(8, int(getattr(pipe, "vae_scale_factor", 8)) * patch)
     for name, size in (("height", height), ("width", width)):
         if size is not None and size % unit:

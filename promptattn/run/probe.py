@@ -11,8 +11,8 @@ from weakref import WeakKeyDictionary
 
 import torch
 
+from promptattn.discovery import layout_for
 from promptattn.errors import CaptureError, ConfigError, PromptAttnWarning
-from promptattn.processors.layouts import layout_of
 from promptattn.processors.segments import row_encoders
 from promptattn.prompt import Prompt, Span, Word, find, parse, plan
 from promptattn.run.aside import aside, is_aside
@@ -235,7 +235,7 @@ class _Bench:
     def __init__(self, pipe: Any, call: dict[str, Any], max_sequence_length: int | None, texts: _Texts) -> None:
         self._pipe, self._call, self._length = pipe, call, max_sequence_length
         self._denoiser = _denoiser(pipe)
-        self._sample = layout_of(self._denoiser).sample
+        self._sample = layout_for(pipe, self._denoiser).sample
         self.texts = texts
         with self._run(texts.plain, chosen("attention")) as run:
             self._pooled = run.inputs.get("pooled_prompt_embeds")

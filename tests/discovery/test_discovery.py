@@ -1,0 +1,174 @@
+"""Denoisers that the table does not know are found out by trying: the same layout, weights and maps as the table's."""
+
+import json
+import logging
+import re
+
+import diffusers
+import pytest
+import torch
+import transformers
+from families.facts import TABLE
+from families.family import NEGATIVE, PROMPT
+from families.registry import FAMILIES
+from families.test_served import SERVED, attend, denoiser_of, ours, stock
+
+import promptattn
+from promptattn.discovery import layout_for
+from promptattn.errors import PromptAttnWarning, UnsupportedModelError
+from promptattn.maps.capture import Capture
+from promptattn.processors.install import attention_layers
+from promptattn.processors.layouts import FOUND, LAYOUTS, layout_of
+
+FACTS = json.loads(TABLE.read_text())
+WEIGHTED = PROMPT.replace("cat", "(cat:1.8)").replace("red", "(red:0)"), NEGATIVE.replace("ugly", "(ugly:2)")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quiet():
+    levels = diffusers.utils.logging.get_verbosity(), transformers.logging.get_verbosity()
+    diffusers.utils.logging.set_verbosity(logging.ERROR)
+    transformers.logging.set_verbosity(logging.ERROR)
+    yield
+    diffusers.utils.logging.set_verbosity(levels[0])
+    transformers.logging.set_verbosity(levels[1])
+
+
+@pytest.fixture
+def unknown(monkeypatch):
+    """Make the class of a denoiser one that the table does not know."""
+    return lambda denoiser: monkeypatch.delitem(LAYOUTS, type(denoiser).__name__)
+
+
+def _state(pipe, denoiser):
+    layers = {name: layer.processor for name, layer in attention_layers(denoiser).items()}
+    hooks = [len(each._forward_pre_hooks) + len(each._forward_hooks) for each in denoiser.modules()]
+    return layers, hooks, dict(vars(pipe)), dict(vars(pipe.scheduler)), torch.get_rng_state().tolist()
+
+
+@pytest.mark.parametrize("name", SERVED)
+def test_what_is_found_is_what_the_table_says(name, unknown):
+    pipe = FAMILIES[name].make()
+    denoiser = denoiser_of(pipe, name)
+    table = layout_of(denoiser)
+    kinds = table.layers(denoiser)
+    before = _state(pipe, denoiser)
+    unknown(denoiser)
+    with pytest.warns(PromptAttnWarning) as told:
+        found = layout_for(pipe, denoiser)
+    assert _state(pipe, denoiser) == before
+    (message,) = {str(each.message) for each in told if issubclass(each.category, PromptAttnWarning)}
+    assert message.startswith(f"{type(denoiser).__name__} is not a denoiser that promptattn knows; tried with")
+    assert f"its text as {table.text} (" in message
+    assert f"its latents as {table.sample} (" in message
+    assert layout_for(pipe, denoiser) is found is FOUND[denoiser] is layout_of(denoiser)
+
+    assert found.layers(denoiser) == kinds
+    for attribute in ("attention", "text", "sample", "timestep", "mask", "before_text"):
+        assert getattr(found, attribute) == getattr(table, attribute), attribute
+    assert "joint" not in kinds.values() or found.text_first == table.text_first
+    assert found.pooled in ((), table.pooled)
+    assert found.patch(denoiser) == table.patch(denoiser)
+    for size in ((64, 64), (32, 48), (20, 40)):
+        assert found.grids(size, denoiser.config) == table.grids(size, denoiser.config)
+
+
+@pytest.mark.parametrize(
+    "name", ["stable-diffusion-1", "sdxl", "sd3.5-dual", "flux-true-cfg", "chroma", "aura-flow", "pixart-sigma"]
+)
+def test_weights_and_maps_are_those_of_the_table_to_the_bit(name, unknown):
+    pipe, family = FAMILIES[name].make(), FAMILIES[name]
+    denoiser = denoiser_of(pipe, name)
+    capture = Capture(per_step=True, patches=[(0.3, 0.7)])
+
+    def run():
+        with attend(pipe, family, *WEIGHTED, capture=capture) as attended:
+            return ours(pipe, family, attended), attended.maps
+
+    expected, table = run()
+    plain = stock(pipe, family)
+    unknown(denoiser)
+    with pytest.warns(PromptAttnWarning, match="tried with changed prompts"):
+        image, found = run()
+    assert torch.equal(image, expected)
+    assert not torch.equal(image, plain)
+    assert [each.name for each in found.records] == [each.name for each in table.records]
+    for one, other in zip(found.records, table.records, strict=True):
+        assert (one.per_step == other.per_step).all()
+    for one, other in zip(found.patches, table.patches, strict=True):
+        assert (one.mass == other.mass).all()
+    with attend(pipe, family, capture=False) as attended:
+        assert torch.equal(ours(pipe, family, attended), plain)
+
+
+def test_sizes_and_images_of_later_calls_are_their_own(unknown):
+    pipe, family = FAMILIES["sd3"].make(), FAMILIES["sd3"]
+    unknown(pipe.transformer)
+    with pytest.warns(PromptAttnWarning, match="tried"):
+        run = attend(pipe, family, num_images_per_prompt=2)
+    with run:
+        ours(pipe, family, run, height=24, width=16)
+    assert run.maps.image(1)["cat"].array.shape == (24, 16)
+    assert {record.grid for record in run.maps.records} == {(6, 4)}
+
+
+def _without_own_keys(pipe):
+    """The text reaches the image by way of one pooled row."""
+    project = pipe.transformer.context_embedder
+    project.forward = lambda text: torch.nn.Linear.forward(project, text.mean(1, keepdim=True).expand_as(text))
+
+
+def _shuffled(pipe):
+    project = pipe.transformer.context_embedder
+    project.forward = lambda text: torch.nn.Linear.forward(project, text.flip(1))
+
+
+def _column_by_column(pipe):
+    embed = pipe.transformer.pos_embed
+    forward = embed.forward
+    embed.forward = lambda latents: forward(latents.mT.contiguous())
+
+
+def _failing(pipe):
+    def encode_prompt(*args, **kwargs):
+        raise ValueError("there is no dictionary")
+
+    pipe.encode_prompt = encode_prompt
+
+
+@pytest.mark.parametrize(
+    ("break_it", "reason"),
+    [
+        (_without_own_keys, "none of its attention layers has keys that go with rows of the text, one by one"),
+        (_shuffled, "in transformer_blocks.0.attn the rows of text and image are not two runs, each in its order"),
+        (_column_by_column, "in transformer_blocks.0.attn the places of the image do not follow each other row by row"),
+        (_failing, "called with a prompt it said: ValueError: there is no dictionary"),
+    ],
+)
+def test_what_cannot_be_told_is_refused_with_the_reason(unknown, break_it, reason):
+    pipe = FAMILIES["sd3"].make()
+    unknown(pipe.transformer)
+    break_it(pipe)
+    before = _state(pipe, pipe.transformer)
+    with pytest.raises(UnsupportedModelError, match=re.escape(reason)):
+        promptattn.attend(pipe, PROMPT)
+    assert _state(pipe, pipe.transformer) == before
+    assert pipe.transformer not in FOUND
+
+
+def test_a_text_in_two_arguments_is_refused(monkeypatch):
+    monkeypatch.delitem(_refused(), "HunyuanDiT2DModel", raising=False)
+    monkeypatch.delitem(LAYOUTS, "HunyuanDiT2DModel", raising=False)
+    with pytest.raises(UnsupportedModelError, match=r"its text should be one argument .* encoder_hidden_states_t5"):
+        promptattn.attend(FAMILIES["hunyuan-dit"].make(), PROMPT)
+
+
+def _refused():
+    from promptattn.processors.refused import REFUSED
+
+    return REFUSED
+
+
+def test_a_denoiser_that_is_refused_by_name_is_not_tried():
+    with pytest.raises(UnsupportedModelError, match="cannot be attended: every layer of it gets text rows"):
+        promptattn.attend(FAMILIES["hidream"].make(), PROMPT)
