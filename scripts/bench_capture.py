@@ -7,7 +7,8 @@
 Weights are random and of the real sizes (scripts/benchmarks/models.py). A generation here is text encoding and
 denoising, up to the final latents; with capture it is entering and leaving `attend` and reading the maps as well. Every
 round runs each variant once, and its time is divided by the plain one's in the same round; what is reported is the
-median over the rounds with a 95 % interval. Latents must equal the plain ones to the bit.
+median over the rounds with a 95 % interval. On a CPU it is processor time of one thread, so that other programs hardly
+count; --clock wall --threads 2 takes the time on the wall. Latents must equal the plain ones to the bit.
 
 Memory is what the tensor allocator hands out at its peak, less the same of a plain generation. Other packages that keep
 maps take part where they are installed (scripts/benchmarks/peers.py). Writes `bench_capture.json` into --out.
@@ -35,6 +36,7 @@ import promptattn
 
 PLAIN = "plain"
 ALL, FOUR = "all words", "four words"
+SETTINGS = ("device", "dtype", "threads", "clock", "pixels", "full", "tiny", "steps", "rounds")
 AIMS = {("unet", ALL): 1.05, ("sd3", ALL): 1.10, ("flux", ALL): 1.10, **{(kind, FOUR): 1.03 for kind in KINDS}}
 
 Painted = tuple[torch.Tensor, Any]
@@ -73,7 +75,9 @@ def measured(subject: Subject, arguments: argparse.Namespace) -> dict[str, Any]:
     def told(round_: int) -> None:
         print(f"\r{subject.kind}: round {round_} of {arguments.rounds}", end="", flush=True)
 
-    timings = interleave(calls, arguments.rounds, device=arguments.device, after=check, told=told)
+    timings = interleave(
+        calls, arguments.rounds, device=arguments.device, clock=arguments.clock, after=check, told=told
+    )
     print()
     return {
         "described": subject.described,
@@ -125,14 +129,13 @@ def judged(kind: str, name: str, ratio: dict[str, float]) -> str:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
+    torch.set_num_threads(arguments.threads)
     on_gpu = torch.device(arguments.device).type == "cuda"
+    arguments.clock = arguments.clock or ("wall" if on_gpu else "processor")
     report: dict[str, Any] = {
         "torch": torch.__version__,
         "machine": torch.cuda.get_device_name(arguments.device) if on_gpu else platform.processor(),
-        "threads": torch.get_num_threads(),
-        **{name: getattr(arguments, name) for name in ("device", "dtype", "pixels", "full", "tiny", "steps", "rounds")},
+        **{name: getattr(arguments, name) for name in SETTINGS},
         "kinds": {},
     }
     for kind in arguments.kinds:
@@ -160,7 +163,8 @@ def main() -> None:
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="leave other packages out")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")
-    parser.add_argument("--threads", type=int, default=0, help="of the processor (default: torch's own choice)")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--clock", choices=["wall", "processor"], help="default: processor on a CPU, else wall")
     parser.add_argument("--out", type=Path, default=Path("results"))
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)

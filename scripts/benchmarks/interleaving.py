@@ -7,10 +7,14 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
-__all__ = ["Ratio", "Timings", "interleave", "median_interval"]
+__all__ = ["Clock", "Ratio", "Timings", "interleave", "median_interval"]
+
+Clock = Literal["wall", "processor"]
+_CLOCKS: dict[Clock, Callable[[], float]] = {"wall": time.perf_counter, "processor": time.process_time}
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Timings:
-    """seconds: by variant, of each round, by the clock on the wall."""
+    """seconds: by variant, of each round."""
 
     seconds: Mapping[str, Sequence[float]]
 
@@ -53,6 +57,7 @@ def interleave(
     rounds: int,
     *,
     device: str = "cpu",
+    clock: Clock = "wall",
     after: Callable[[str, object], None] | None = None,
     told: Callable[[int], None] | None = None,
 ) -> Timings:
@@ -61,6 +66,8 @@ def interleave(
     Rounds run forward and backward by turns, so that neither a drift of the machine's speed nor what a variant leaves
     in its caches always falls upon the same one.
 
+    clock: time on the `wall`, or what the `processor` spent on this process, all its threads together, which is next to
+        blind to what else the machine does. A thread that waits for another spends time too, so use one.
     after: called with each variant's name and result, outside the time taken; checks belong there.
     told: called with the number of each round that is done.
     """
@@ -68,7 +75,7 @@ def interleave(
     for number in range(rounds + 1):
         order = list(variants) if number % 2 else list(reversed(variants))
         for name in order:
-            taken, result = _timed(variants[name], device)
+            taken, result = _timed(variants[name], device, _CLOCKS[clock])
             if number:
                 seconds[name].append(taken)
             if after is not None:
@@ -78,12 +85,12 @@ def interleave(
     return Timings(seconds)
 
 
-def _timed(call: Callable[[], object], device: str) -> tuple[float, object]:
+def _timed(call: Callable[[], object], device: str, clock: Callable[[], float]) -> tuple[float, object]:
     _finish(device)
-    start = time.perf_counter()
+    start = clock()
     result = call()
     _finish(device)
-    return time.perf_counter() - start, result
+    return clock() - start, result
 
 
 def _finish(device: str) -> None:
