@@ -23,7 +23,7 @@ def models(as_json: Json = False, verbose: Verbose = False) -> None:
         if as_json:
             emit([asdict(row) for row in rows])
             return
-        served = Table("family", "weights act on", "maps of", "text encoder", "tested on")
+        served = Table("family", "weights act on", "maps of", "text encoder", "tested how")
         reasons: dict[str, list[str]] = {}
         for row in rows:
             if row.refused is None:
@@ -36,3 +36,4 @@ def models(as_json: Json = False, verbose: Verbose = False) -> None:
             refused.add_row(Text(", ".join(families)), Text(reason))
         out.print(served)
         out.print(refused)
+        out.print("Other denoisers are tried: where they have text and image is found out, told, and gone by.")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from promptattn.maps.capture import Relation
+from promptattn.maps.capture import RELATIONS, Relation
 from promptattn.processors.layouts import LAYOUTS, LayerKind
 from promptattn.processors.refused import ADDED_KEYS, REFUSED, REFUSED_PIPELINES
 from promptattn.run.relations import RELATIONS_BY_KIND
@@ -19,9 +19,10 @@ class Model:
         family: what it is called, or a pipeline that is refused although its family is served.
         denoiser: the class of its denoiser; "" for a pipeline.
         weighting: where in the denoiser weights act; "" where it is refused.
-        capture: the relations that can be recorded.
+        capture: the relations that can be recorded; `text->text` of a model that has no joint attention is that of
+            its text encoders.
         text_encoder: the text encoders, in words; words are weighted in all of them.
-        tested: on what.
+        tested: how: on what, and against what.
         refused: the reason, a clause; None where it is served.
     """
 
@@ -37,7 +38,7 @@ class Model:
 def models() -> tuple[Model, ...]:
     """Every family that promptattn serves, and behind them all that it knows and refuses.
 
-    A model that is in neither list is refused as well, by the name of its denoiser.
+    A denoiser that is in neither list is tried: see :mod:`promptattn.discovery`.
     """
     return (*_served(), *_refused())
 
@@ -51,15 +52,16 @@ _WEIGHTING: dict[LayerKind, str] = {
 def _served() -> Iterator[Model]:
     for denoiser, layout in LAYOUTS.items():
         kinds: tuple[LayerKind, ...] = (layout.attention, "image") if layout.attention == "cross" else ("joint",)
+        recorded = {each for kind in kinds for each in RELATIONS_BY_KIND[kind]}
         for number, (family, encoders) in enumerate(layout.families.items()):
-            trained = f", trained {layout.preset}" if layout.preset and number == 0 else ""
+            trained = f"; trained {layout.preset}" if layout.preset and number == 0 else ""
             yield Model(
                 family=family,
                 denoiser=denoiser,
                 weighting=_WEIGHTING[layout.attention],
-                capture=tuple(dict.fromkeys(each for kind in kinds for each in RELATIONS_BY_KIND[kind])),
+                capture=tuple(each for each in RELATIONS if each in recorded or each == "text->text"),
                 text_encoder=encoders,
-                tested=f"tiny random pipeline{trained}",
+                tested=f"tiny random pipeline against dense float64 attention{trained}",
             )
 
 

@@ -12,6 +12,7 @@ from families.dense import dense, seats
 from families.facts import TABLE
 from families.registry import FAMILIES
 from families.test_served import JOINT, SERVED, attend, denoiser_of, ours, rows_by, stock
+from families.watching import text_encoders
 
 from promptattn.maps.capture import Capture
 from promptattn.processors.layouts import layout_of
@@ -62,6 +63,16 @@ def test_words_attend_to_each_other_as_in_the_dense_attention(name):
 def _columns(run, found, text):
     (word,) = (each for each in run.maps.words if each.text == text)
     return [at for at, column in enumerate(found.columns) if column.word == word.index]
+
+
+@pytest.mark.parametrize("name", [name for name in SERVED if name not in JOINT])
+def test_where_the_denoiser_has_no_words_among_words_the_text_encoders_have(name):
+    pipe, family = FAMILIES[name].make(), FAMILIES[name]
+    with attend(pipe, family, capture=Capture(relations="text->text")) as run:
+        ours(pipe, family, run)
+    assert {each.encoder for each in run.maps.text_attention} == set(text_encoders(pipe))
+    for each in run.maps.text_attention:
+        assert 0 < run.maps.relation("cat", "red", encoder=each.encoder) < 1
 
 
 def _self_attention(pipe, name):
