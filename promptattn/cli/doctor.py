@@ -1,5 +1,7 @@
 """`promptattn doctor`: what works on this machine, and what to install."""
 
+import sys
+from contextlib import redirect_stdout
 from itertools import groupby
 
 import typer
@@ -27,7 +29,9 @@ def doctor(as_json: Json = False, verbose: Verbose = False) -> None:
     with told(verbose):
         from promptattn.doctor import examine
 
-        report = examine()
+        # A package that does not load may print what it has to say about it.
+        with redirect_stdout(sys.stderr):
+            report = examine()
     if as_json:
         emit(report.as_dict())
     else:

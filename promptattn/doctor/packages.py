@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from typing import Any
 
 from promptattn import __version__
-from promptattn.doctor.checks import Check
+from promptattn.doctor.checks import Check, install
 
 __all__ = ["look_at_packages", "look_at_python"]
 
@@ -81,7 +81,9 @@ def _loads(name: str) -> Iterator[Check]:
     # A broken installation raises whatever its first broken part raises: OSError for a library that does not fit.
     except Exception as error:
         said = f"is installed and does not load: {type(error).__name__}: {error}"
-        yield Check(_GROUP, name, "broken", said, f"pip install --force-reinstall {name}")
+        again = f"pip install --force-reinstall {name}"
+        advice = install(error) if isinstance(error, ModuleNotFoundError) else again
+        yield Check(_GROUP, name, "broken", said, advice)
 
 
 def _extra(name: str, needs: list[Any]) -> Check:
