@@ -30,7 +30,7 @@ class Scale:
     """How large a model is to be.
 
     pixels: height and width of the image.
-    full: all blocks, instead of a few of each sort; the UNet always has all of its own.
+    full: all blocks and layers, instead of a few of each sort.
     tiny: little width and depth, for trying a script out.
     """
 
@@ -98,14 +98,14 @@ def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
 
 
 def _unet(scale: Scale) -> Subject:
-    """Stable Diffusion 1.x, all of it."""
-    width = 768 if not scale.tiny else 32
+    """Stable Diffusion 1.x."""
+    width, layers = 32 if scale.tiny else 768, 2 if scale.full and not scale.tiny else 1
     model = diffusers.UNet2DConditionModel(
         sample_size=64,
         cross_attention_dim=width,
         attention_head_dim=8,
         block_out_channels=(320, 640, 1280, 1280) if not scale.tiny else (32, 32, 32, 32),
-        layers_per_block=2 if not scale.tiny else 1,
+        layers_per_block=layers,
     ).eval()
     pipe = diffusers.StableDiffusionPipeline(
         vae=_vae(4),
@@ -119,7 +119,8 @@ def _unet(scale: Scale) -> Subject:
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    return Subject("unet", pipe, _square(scale), f"{scale.pixels // 8} x {scale.pixels // 8} latents, 77 rows of text")
+    described = f"{layers} of 2 layers in each block, {(scale.pixels // 8) ** 2} image places, 77 rows of text"
+    return Subject("unet", pipe, _square(scale), described)
 
 
 def _sd3(scale: Scale) -> Subject:
