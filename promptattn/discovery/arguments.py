@@ -21,6 +21,7 @@ class Arguments:
     Attributes:
         given: all of them, by name.
         text: name of the text embeddings, `[batch, row, channel]`.
+        grows: whether there are more rows of text for a longer prompt.
         pooled: where the pooled text `[batch, channel]` is: a name, and for an argument that is a dict the key in it;
             () where there is none.
         mask: name of what says which rows of the text may be attended to, `[batch, row ...]`, or None.
@@ -31,6 +32,7 @@ class Arguments:
 
     given: dict[str, Any]
     text: str
+    grows: bool
     pooled: Path
     mask: str | None
     sample: str
@@ -73,6 +75,7 @@ def find_arguments(pipe: Any, denoiser: torch.nn.Module) -> Arguments:
     return Arguments(
         given=given,
         text=text,
+        grows=here[text,].shape != shorter[text].shape,
         pooled=pooled[0] if pooled else (),
         mask=masks[0] if masks else None,
         sample=sample,

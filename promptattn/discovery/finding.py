@@ -12,12 +12,14 @@ import torch
 from promptattn.discovery.arguments import Arguments, find_arguments
 from promptattn.discovery.keys import Reading, readings, spread
 from promptattn.discovery.listening import Unknown
+from promptattn.discovery.text import find_text
 from promptattn.errors import UnsupportedModelError
 from promptattn.places import Grid
 from promptattn.processors.install import attention_layers
 from promptattn.processors.layouts import FOUND, LAYOUTS, READING, LayerKind, Layout, known_layout
 from promptattn.processors.layouts.grids import halvings, packed
 from promptattn.processors.layouts.sizes import of_positions, of_shapes
+from promptattn.processors.segments import FOUND_TEXTS, knows_text
 from promptattn.telling import tell
 
 __all__ = ["layout_for"]
@@ -36,7 +38,9 @@ def layout_for(pipe: Any, denoiser: torch.nn.Module) -> Layout:
         return layout
     name = type(denoiser).__name__
     try:
-        found = _found(denoiser, find_arguments(pipe, denoiser))
+        arguments = find_arguments(pipe, denoiser)
+        found = _found(denoiser, arguments)
+        text = None if knows_text(denoiser) else find_text(pipe, arguments)
     except Unknown as reason:
         raise UnsupportedModelError(
             f"{name} is not a denoiser that promptattn knows, and where its text and its image stand could not be found"
@@ -47,6 +51,8 @@ def layout_for(pipe: Any, denoiser: torch.nn.Module) -> Layout:
         f" {found.told}. Weights and maps go by that."
     )
     FOUND[denoiser] = found
+    if text is not None:
+        FOUND_TEXTS[denoiser] = text
     return found
 
 

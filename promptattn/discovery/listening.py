@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["PROMPTS", "Unknown", "first_call"]
+__all__ = ["PROMPTS", "Unknown", "first_call", "left_as_it_was"]
 
 PROMPTS = ("a photo of a red cat and a gray mouse", "a photo of a gray mouse and a red cat", "a cat")
 """A prompt, one of the same tokens in another order, and a shorter one."""
@@ -41,7 +41,7 @@ def first_call(pipe: Any, denoiser: torch.nn.Module, prompt: str, *, seed: int =
     try:
         for options in _options(pipe, prompt, seed):
             try:
-                with _left_as_it_was(pipe), torch.no_grad():
+                with left_as_it_was(pipe), torch.no_grad():
                     pipe(**options)
             except _Heard:
                 return heard
@@ -78,7 +78,7 @@ def _options(pipe: Any, prompt: str, seed: int) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def _left_as_it_was(pipe: Any) -> Iterator[None]:
+def left_as_it_was(pipe: Any) -> Iterator[None]:
     """Attributes of the pipeline and its scheduler, the random state, and which models are on the device."""
     scheduler = getattr(pipe, "scheduler", None)
     restores: list[Callable[[], None]] = [_restoring(each) for each in (pipe, scheduler) if each is not None]

@@ -1,20 +1,23 @@
 """Where each text encoder's output stands among the text rows that a denoiser is given."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from promptattn.errors import UnsupportedModelError
 from promptattn.prompt import EncoderPlan
 
 __all__ = [
+    "FOUND_TEXTS",
     "TEXT_LAYOUTS",
     "Plans",
     "Segment",
     "Spoken",
     "TextLayout",
     "check_encoders",
+    "knows_text",
     "row_encoders",
     "segments_of",
     "spoken_of",
@@ -92,7 +95,8 @@ def spoken_of(denoiser: Any) -> Spoken | None:
 
 def text_layout(pipe: Any, plans: Plans) -> TextLayout:
     """The layout of the pipeline's denoiser; for one that the table does not know, all encoders side by side."""
-    if layout := _known(getattr(pipe, "transformer", None)):
+    denoiser = getattr(pipe, "unet", None)
+    if layout := _known(getattr(pipe, "transformer", None) if denoiser is None else denoiser):
         return layout
     takes = inspect.signature(pipe.encode_prompt).parameters
     # As SDXL: prompt_embeds, negative_prompt_embeds, pooled_prompt_embeds, negative_pooled_prompt_embeds.
@@ -110,8 +114,19 @@ def row_encoders(denoiser: Any, plans: Sequence[EncoderPlan]) -> list[EncoderPla
     return [named[group[0]] for group in layout.rows if group[0] in named]
 
 
+FOUND_TEXTS: MutableMapping[Any, TextLayout] = WeakKeyDictionary()
+"""By denoiser: for those that no table knows, as found by trying; see :mod:`promptattn.discovery`."""
+
+
+def knows_text(denoiser: Any) -> bool:
+    """Whether the table knows what the pipelines of this denoiser make of their text encoders."""
+    return _known(denoiser) is not None
+
+
 def _known(denoiser: Any) -> TextLayout | None:
-    return next((TEXT_LAYOUTS[cls.__name__] for cls in type(denoiser).__mro__ if cls.__name__ in TEXT_LAYOUTS), None)
+    names = (cls.__name__ for cls in type(denoiser).__mro__)
+    known = next((TEXT_LAYOUTS[name] for name in names if name in TEXT_LAYOUTS), None)
+    return known if known is not None or denoiser is None else FOUND_TEXTS.get(denoiser)
 
 
 def check_encoders(pipe: Any, plans: Plans) -> None:
