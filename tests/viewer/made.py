@@ -1,0 +1,78 @@
+"""The pages that the viewer's tests open: made-up runs, so that every number on a page is known."""
+
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image
+from synthetic import demo, picture
+
+from promptattn.export.viewer import shown_images
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+EVIL = "</script><img src=x onerror=alert(1)> {{ 7*7 }} <b>gordo"
+FOREIGN = "قطة حمراء 🐱 un ratón señor 東京"
+LONG = "a painting of a red cat chasing a small gray mouse across the green garden near an old stone house at sunset"
+
+
+@lru_cache
+def run():
+    """One image of 64 x 96 pixels with steps, heads and a patch recorded."""
+    return demo(size=(64, 96), text="un gato rojo persigue a un ratón gris", weights={}, steps=4, heads=3)
+
+
+@lru_cache
+def stronger():
+    """The same with the odds of `rojo` doubled everywhere: p' = 2p / (1 + p)."""
+    before = run()
+    word = next(word for word in before.words if word.text == "rojo")
+    columns = [i for i, column in enumerate(before.columns) if column.word == word.index]
+
+    def doubled(mass):
+        mass = mass.copy()
+        mass[..., columns] *= 2
+        return mass / mass.sum(axis=-1, keepdims=True)
+
+    records = tuple(
+        replace(each, mass=doubled(each.mass), per_step=doubled(each.per_step), per_head=doubled(each.per_head))
+        for each in before.records
+    )
+    words = tuple(replace(each, weight=2.0) if each == word else each for each in before.words)
+    return replace(before, records=records, prompts=(replace(before.prompts[0], words=words),))
+
+
+@lru_cache
+def large():
+    """512 pixels, 21 words, twenty steps and eight heads on three layers: more than fits into a page."""
+    return demo(size=(512, 512), text=LONG, weights={"red": 1.4, "gray": 0.6}, steps=20, heads=8)
+
+
+def photograph(size):
+    """A picture that no PNG makes small."""
+    noise = np.random.default_rng(0).normal(0, 18, (*size, 3))
+    return Image.fromarray((np.asarray(picture(size), float) + 30 + noise).clip(0, 255).astype(np.uint8))
+
+
+def changed_picture():
+    """The picture of the run with one square of it whiter by 100 of 255."""
+    pixels = np.asarray(picture((64, 96))).copy()
+    pixels[:16, :24] += 100
+    return Image.fromarray(pixels)
+
+
+def pages():
+    """Name -> images and options of each page."""
+    pair = [
+        *shown_images(run(), picture((64, 96)), name="rojo ×1"),
+        *shown_images(stronger(), changed_picture(), name="rojo ×2"),
+    ]
+    return {
+        "one": (shown_images(run(), picture((64, 96))), {}),
+        "plain": (shown_images(demo(text="a red cat")), {}),
+        "pair": (pair, {"opened": "compare"}),
+        "batch": (shown_images(demo(images=3, text="a red cat and a mouse"), [picture()] * 3), {}),
+        "evil": (shown_images(demo(text=EVIL), picture()), {}),
+        "foreign": (shown_images(demo(text=FOREIGN, weights={"🐱": 1.3}), picture()), {}),
+        "large": (shown_images(large(), photograph((512, 512))), {}),
+    }

@@ -1,0 +1,123 @@
+"""How a page looks and is read: small screens, dark and light, contrast, names, motion, and pages within notebooks."""
+
+import re
+
+import pytest
+from made import run
+from synthetic import demo, picture
+from test_viewer_words import chip, shown
+
+PAGES = ("one", "pair", "batch", "foreign", "large")
+
+# WCAG 2.2: relative luminance and contrast of an element's text against what lies behind it.
+CONTRAST = """(selector) => [...document.querySelectorAll(selector)].filter((e) => e.checkVisibility()).map((of) => {
+    const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+    const layers = [];
+    for (let e = of; e; e = e.parentElement) layers.unshift(getComputedStyle(e).backgroundColor);
+    const fill = (color) => { canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1); };
+    fill("white"); layers.forEach(fill);
+    const read = () => { const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3).map((c) => {
+        c /= 255; return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4; });
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+    const ground = read();
+    fill(getComputedStyle(of).color);
+    const [low, high] = [ground, read()].sort((a, b) => a - b);
+    return [of.className || of.tagName, (high + 0.05) / (low + 0.05)];
+})"""
+
+TEXTS = "h2, .name, .share, .weight, .shown, .shown small, .low, .now, label, summary, .note, td:not(.nothing), th, bdi"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_runs_over_the_edge_of_a_small_screen(opened, name):
+    page = opened(name, viewport={"width": 320, "height": 800})
+    for width in (320, 390, 768):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert page.locator(".frame:visible").first.bounding_box()["width"] >= 120
+
+
+def test_on_a_phone_the_words_stand_right_under_the_picture(opened):
+    page = opened("one", viewport={"width": 390, "height": 844})
+    places = [page.locator(part).first.bounding_box()["y"] for part in (".frame", ".prompt", ".controls", ".thumbs")]
+    assert places == sorted(places)
+    assert page.locator(".prompt").bounding_box()["y"] < 844
+    for button in page.locator("button.chip:not(.other)").all():
+        assert button.bounding_box()["height"] >= 40
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["one", "pair"])
+def test_every_text_can_be_read_in_light_and_dark(opened, name, scheme):
+    page = opened(name, color_scheme=scheme)
+    found = page.evaluate(CONTRAST, TEXTS)
+    assert len(found) > 40
+    assert [each for each in found if each[1] < 4.5] == []
+    ground = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    assert (sum(map(int, re.findall(r"\d+", ground)[:3])) < 100) == (scheme == "dark")
+
+
+def test_dark_and_light_can_be_chosen(opened):
+    page = opened("one", color_scheme="light")
+    button = page.get_by_role("button", name="Colours")
+    grounds = set()
+    for expected in ("dark", "light", "as the system"):
+        button.click()
+        assert button.get_attribute("aria-label") == f"Colours: {expected}"
+        grounds.add(page.evaluate("getComputedStyle(document.documentElement).backgroundColor"))
+    assert len(grounds) == 2
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_control_has_a_name(opened, name):
+    page = opened(name)
+    tree = page.locator("body").aria_snapshot()
+    assert "- button" in tree
+    assert [
+        each for each in tree.splitlines() if re.match(r"\s*- (button|combobox|slider|checkbox|img)(?! \")", each)
+    ] == []
+
+
+def test_whoever_wants_no_motion_gets_none(opened):
+    page = opened("one", reduced_motion="reduce")
+    moving = "[...document.querySelectorAll('*')].filter((e) => getComputedStyle(e).transitionDuration !== '0s').length"
+    assert page.evaluate(moving) == 0
+    assert opened("one").evaluate(moving) > 0
+
+
+def test_maps_show_themselves_in_a_notebook(chromium, tmp_path):
+    outer = tmp_path / "notebook.html"
+    outer.write_text(
+        f"<!doctype html><meta charset=utf-8><style>p {{ color: red }}</style>{run()._repr_html_()}", "utf-8"
+    )
+    page = chromium.new_page()
+    page.goto(outer.as_uri())
+    inner = page.frame_locator("iframe")
+    inner.locator("[data-ready]").wait_for()
+    inner.locator("button.chip", has_text="gato").hover()
+    inner.locator(".shown", has_text="gato").wait_for()
+    assert inner.get_by_role("slider", name="Step").is_visible()
+    page.close()
+
+
+def test_a_comparison_shows_itself_in_a_notebook(chromium, tmp_path):
+    import promptattn
+
+    found = promptattn.compare(run(), demo(size=(64, 96)), images=(picture((64, 96)), picture((64, 96))))
+    outer = tmp_path / "notebook.html"
+    outer.write_text(f"<!doctype html><meta charset=utf-8>{found._repr_html_()}", "utf-8")
+    page = chromium.new_page()
+    page.goto(outer.as_uri())
+    inner = page.frame_locator("iframe")
+    inner.locator("#compare[data-ready]").wait_for()
+    # Pixels can be read within the frame, though it shares nothing with the page around it.
+    inner.get_by_label("difference of the pictures").check()
+    inner.locator("[data-side=difference] .shown", has_text="pictures").wait_for()
+    page.close()
+
+
+def test_a_script_that_is_not_the_pages_does_not_run(opened):
+    page = opened("evil")
+    assert page.evaluate("typeof alerted") == "undefined"
+    assert chip(page, "alert").is_visible()
+    assert shown(page)
