@@ -134,7 +134,7 @@ def run(arguments: argparse.Namespace) -> None:
     arguments.clock = arguments.clock or ("wall" if on_gpu else "processor")
     report: dict[str, Any] = {
         "torch": torch.__version__,
-        "machine": torch.cuda.get_device_name(arguments.device) if on_gpu else platform.processor(),
+        "machine": torch.cuda.get_device_name() if on_gpu else platform.processor() or platform.machine(),
         **{name: getattr(arguments, name) for name in SETTINGS},
         "kinds": {},
     }

@@ -13,19 +13,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # The profiler reports every start and stop; read when torch loads.
-
 import torch
+from benchmarks.memory import peak_bytes
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
-from torch.profiler import ProfilerActivity, profile
 
 from promptattn.core import Columns, KeyWeights, Strided, attention, explain_kernel, sparse_attention
 
@@ -79,23 +76,6 @@ def seconds(call: Callable[[], object], device: torch.device, repeats: int) -> f
     if device.type == "cuda":
         torch.cuda.synchronize()
     return (clock() - start) / repeats
-
-
-def peak_bytes(call: Callable[[], object], device: torch.device) -> int:
-    """The most that the allocator had handed out at once during the call."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        call()
-        return torch.cuda.max_memory_allocated() - before
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        call()
-    events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]
-    held = peak = 0
-    for event in sorted(events, key=lambda e: e.start_ns()):
-        held += event.nbytes()
-        peak = max(peak, held)
-    return peak
 
 
 def measure(calls: dict[str, Callable[[], object]], rounds: int, device: torch.device) -> dict[str, dict[str, float]]:

@@ -187,9 +187,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             print(f"columns at {places} places done", flush=True)
     return {
         "torch": torch.__version__,
-        "machine": torch.cuda.get_device_name(arguments.device)
-        if on_gpu
-        else platform.processor() or platform.machine(),
+        "machine": torch.cuda.get_device_name() if on_gpu else platform.processor() or platform.machine(),
         **{name: getattr(arguments, name) for name in ("device", "dtype", "threads", "heads", "dim", "rounds")},
         "over_places": [asdict(point) for point in over_places],
         "over_columns": [asdict(point) for point in over_columns],

@@ -1,9 +1,9 @@
 """Pipelines of three kinds at their real sizes, with random weights: nothing has to be downloaded.
 
 What attention costs depends on the number of heads and their width, on image places and rows of text, and on the width
-of the projections beside it: these are the real models'. Depth only repeats it, so `reduced` keeps a few blocks of each
-sort in the real proportion, and a step then fits a processor. Text encoders have one layer, and the real number of
-rows and channels. `tiny` is for trying a script out.
+of the projections beside it: these are the real models'. Depth only repeats it, so that unless the scale is `full` one
+or two blocks of each sort stand for all, and a step fits a processor. Text encoders have the real
+number of rows and channels, but one or two layers. `tiny` is for trying a script out.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Scale:
     """How large a model is to be.
 
     pixels: height and width of the image.
-    full: all blocks and layers, instead of a few of each sort.
+    full: all blocks and layers, instead of one or two of each sort.
     tiny: little width and depth, for trying a script out.
     """
 
@@ -125,7 +125,7 @@ def _unet(scale: Scale) -> Subject:
 
 def _sd3(scale: Scale) -> Subject:
     """Stable Diffusion 3 medium."""
-    heads, dim, blocks = (4, 16, 2) if scale.tiny else (24, 64, 24 if scale.full else 4)
+    heads, dim, blocks = (4, 16, 2) if scale.tiny else (24, 64, 24 if scale.full else 2)
     first, second, third = (32, 32, 64) if scale.tiny else (768, 1280, 4096)
     model = diffusers.SD3Transformer2DModel(
         sample_size=128,
@@ -158,7 +158,7 @@ def _sd3(scale: Scale) -> Subject:
 def _flux(scale: Scale) -> Subject:
     """Flux.1-dev."""
     heads, dim = (2, 32) if scale.tiny else (24, 128)
-    double, single = (19, 38) if scale.full and not scale.tiny else (1, 2)
+    double, single = (19, 38) if scale.full and not scale.tiny else (1, 1)
     width, pooled = (64, 32) if scale.tiny else (4096, 768)
     model = diffusers.FluxTransformer2DModel(
         patch_size=1,
