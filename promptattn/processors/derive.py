@@ -154,6 +154,8 @@ def _bind(call: types.FunctionType, site: Site, owner: Any) -> Callable[..., Any
     module = types.ModuleType(f"promptattn.processors._site_{next(_numbers)}")
     scope = module.__dict__
     scope.update({k: v for k, v in call.__globals__.items() if not k.startswith("__") or k == "__builtins__"})
+    # What the code imports while it runs, it imports from where it stands: `from ..embeddings import ...`.
+    scope["__package__"] = call.__globals__.get("__package__")
     names = _attention_names(call)
     if "F" in names:
         functional = types.ModuleType(f"{module.__name__}_functional")
