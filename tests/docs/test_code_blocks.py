@@ -1,8 +1,8 @@
 """Every code block of the README and of docs/ runs, and prints what is written under it.
 
-Python blocks of one page run one after the other in a folder of their own; so do the commands. Runs of more
-than eight steps are cut to three, in which the pictures are poor and everything else is as it is. A block that cannot run here is marked in the
-page's source with the reason: `<!-- not run: why -->` on the line before it.
+Python blocks of one page run one after the other in a folder of their own; so do the commands. Runs of more than eight
+steps are cut to three, in which the pictures are poor and everything else is as it is. A block that cannot run here is
+marked in the page's source with the reason: `<!-- not run: why -->` on the line before it.
 """
 
 import contextlib
