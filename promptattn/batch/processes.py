@@ -36,15 +36,18 @@ class Processes:
 
         from promptattn.run.device import resolve_device
 
+        on_cpu = resolve_device(device).type == "cpu"
         kwargs = {"timeout": _PATIENCE} if launched_as()[1] > 1 else {}
-        self._state = PartialState(cpu=device == "cpu", **kwargs)
+        # Without a GPU it must be told so: it would take itself to be alone.
+        self._state = PartialState(cpu=on_cpu, **kwargs)
         self.count: int = self._state.num_processes
         self.rank: int = self._state.process_index
         self.is_first = self.rank == 0
         self.device = self._own_device(device)
-        self.threads = threads if resolve_device(self.device).type == "cpu" else None
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)  # PartialState has just set it as it thinks fit
+        self.threads = threads if on_cpu else None
+        self._threads_before = torch.get_num_threads()
+        if on_cpu:
+            torch.set_num_threads(threads)  # PartialState has just set it as it thinks fit
 
     def _own_device(self, device: str) -> str:
         if self.count == 1:
@@ -84,5 +87,9 @@ class Processes:
 
     def close(self) -> None:
         """Leave the others, in good order."""
+        import torch
+
+        if self.threads is not None:
+            torch.set_num_threads(self._threads_before)
         if self.count > 1:
             self._state.destroy_process_group()
