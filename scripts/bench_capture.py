@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import math
 import platform
 import statistics
 from collections.abc import Callable
@@ -64,19 +65,29 @@ def measured(subject: Subject, arguments: argparse.Namespace) -> dict[str, Any]:
     calls = variants(subject, arguments.steps, arguments.peers)
     reference = subject.plain(arguments.steps)
     differences = dict.fromkeys(calls, 0.0)
+    kept: dict[str, int] = {}
 
-    def check(name: str, painted: object) -> None:
-        assert isinstance(painted, tuple)
-        difference = float((painted[0] - reference).abs().max())
+    def check(name: str, painted: Any) -> None:
+        latents, maps = painted
+        difference = float((latents - reference).abs().max())
         differences[name] = max(differences[name], difference)
-        if name in (ALL, FOUR) and not torch.equal(painted[0], reference):
+        if name not in (ALL, FOUR):
+            return
+        if not torch.equal(latents, reference):
             raise SystemExit(f"{subject.kind}, {name}: the latents differ by {difference:g} from the plain ones")
+        kept[name] = kept_bytes(maps)
 
     def told(round_: int) -> None:
         print(f"\r{subject.kind}: round {round_} of {arguments.rounds}", end="", flush=True)
 
     timings = interleave(
-        calls, arguments.rounds, device=arguments.device, clock=arguments.clock, after=check, told=told
+        calls,
+        arguments.rounds,
+        device=arguments.device,
+        clock=arguments.clock,
+        minutes=arguments.minutes,
+        after=check,
+        told=told,
     )
     print()
     return {
@@ -85,7 +96,7 @@ def measured(subject: Subject, arguments: argparse.Namespace) -> dict[str, Any]:
         "ratios": {name: vars(timings.ratio(name, PLAIN)) for name in calls},
         "differences": differences,
         "memory": memory(subject, arguments),
-        "kept": {name: kept_bytes(calls[name]()[1]) for name in (ALL, FOUR)},
+        "kept": kept,
     }
 
 
@@ -115,7 +126,8 @@ def table(kind: str, found: dict[str, Any]) -> str:
     """One line for each variant; a last one says how long the plain generation takes."""
     lines = [f"{kind}: {found['described']}"]
     for name, ratio in list(found["ratios"].items())[1:]:
-        growth = ", ".join(f"{size / 2**20:.1f} MiB at {steps} steps" for steps, size in found["memory"][name].items())
+        peaks = found["memory"].get(name, {})
+        growth = ", ".join(f"{size / 2**20:.1f} MiB at {steps} steps" for steps, size in peaks.items())
         kept = f" (maps {found['kept'][name] / 2**20:.1f})" if name in found["kept"] else ""
         lines.append(f"  {name:<36}{Ratio(**ratio)}   + {growth}{kept}{judged(kind, name, ratio)}")
     plain = found["seconds"][PLAIN]
@@ -157,8 +169,9 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="little width and depth, for trying the script out")
     parser.add_argument("--steps", type=int, default=1, help="denoising steps of the generations that are timed")
     parser.add_argument("--rounds", type=int, default=24, help="interleaved rounds (default 24)")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="for each kind; rounds end then")
     parser.add_argument(
-        "--memory-steps", type=int, nargs="+", default=[1, 3], help="denoising steps at which memory is measured"
+        "--memory-steps", type=int, nargs="*", default=[1, 3], help="denoising steps at which memory is measured"
     )
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="leave other packages out")
     parser.add_argument("--device", default="cpu")

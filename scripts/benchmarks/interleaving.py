@@ -58,6 +58,7 @@ def interleave(
     *,
     device: str = "cpu",
     clock: Clock = "wall",
+    minutes: float = math.inf,
     after: Callable[[str, object], None] | None = None,
     told: Callable[[int], None] | None = None,
 ) -> Timings:
@@ -68,11 +69,15 @@ def interleave(
 
     clock: time on the `wall`, or what the `processor` spent on this process, all its threads together, which is next to
         blind to what else the machine does. A thread that waits for another spends time too, so use one.
+    minutes: no further round begins after so long, so that there may be fewer.
     after: called with each variant's name and result, outside the time taken; checks belong there.
     told: called with the number of each round that is done.
     """
     seconds: dict[str, list[float]] = {name: [] for name in variants}
+    begun = time.monotonic()
     for number in range(rounds + 1):
+        if number > 1 and time.monotonic() - begun > 60 * minutes:
+            break
         order = list(variants) if number % 2 else list(reversed(variants))
         for name in order:
             taken, result = _timed(variants[name], device, _CLOCKS[clock])

@@ -25,6 +25,7 @@ def run(script, *options, out):
     return done.stdout, json.loads((out / f"{script}.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_capture_of_all_three_kinds(tmp_path):
     options = ["--tiny", "--pixels", "64", "--rounds", "2", "--memory-steps", "1", "3", "--no-peers"]
     said, report = run("bench_capture", *options, out=tmp_path)
