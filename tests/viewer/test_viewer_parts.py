@@ -39,7 +39,7 @@ def test_playing_runs_through_the_steps_and_stops(opened):
         new MutationObserver(() => seen.push(now.textContent)).observe(now, { childList: true });
         document.querySelector(".play").click();
     }""")
-    page.wait_for_function("seen.at(-1)?.startsWith('step 3')")
+    page.locator(".now", has_text="step 3").wait_for()
     page.get_by_role("button", name="Play the steps").wait_for()
     seen = list(dict.fromkeys(page.evaluate("seen")))
     # A busy machine may draw two steps at once, but none is drawn out of order.

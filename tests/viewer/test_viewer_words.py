@@ -173,6 +173,7 @@ def test_the_table_between_words_is_read_by_keys_and_pointer(opened):
     mass = run().relation("gato", "un")
     page.get_by_role("cell", name=f"gato → un: {percent(mass)}").hover()
     assert page.locator(".said").inner_text() == f"gato gives {percent(mass)} of its attention to un"
+    page.mouse.move(5, 5)
     page.locator(".relation td[tabindex='0']").focus()
     for key in ("ArrowDown", "ArrowDown", "ArrowRight"):
         page.keyboard.press(key)

@@ -26,8 +26,13 @@ function relationTable(relation, table) {
     for (const [i, row] of cells.entries()) if (row.includes(cell)) return [i, row.indexOf(cell)];
     return [null, null];
   };
-  grid.addEventListener("pointerover", (event) => tell(...place(event.target.closest("td"))));
-  grid.addEventListener("pointerleave", () => tell(null, null));
+  const rest = () => tell(...place(document.activeElement));
+  grid.addEventListener("pointerover", (event) => {
+    const found = place(event.target.closest("td"));
+    if (found[0] === null) rest();
+    else tell(...found);
+  });
+  grid.addEventListener("pointerleave", rest);
   grid.addEventListener("focusin", (event) => tell(...place(event.target)));
   grid.addEventListener("focusout", () => tell(null, null));
   grid.addEventListener("keydown", (event) => {
