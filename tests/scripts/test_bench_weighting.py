@@ -1,7 +1,6 @@
 """The benchmark of weighting runs, compares like with like, and writes what it says."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +15,6 @@ def test_a_tiny_run(tmp_path):
         text=True,
         check=True,
         timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     report = json.loads((tmp_path / "bench_weighting.json").read_text(encoding="utf-8"))
     assert report["rounds"] == 1
