@@ -118,6 +118,15 @@ def test_the_folder_holds_grids_images_and_what_they_are(swept, tmp_path):
     }  # fmt: skip
 
 
+def test_the_viewer_of_a_sweep_holds_every_image_and_opens_with_the_ends_of_one_seed(swept, tmp_path):
+    page = (swept.save(tmp_path / "sweep") / "index.html").read_text(encoding="utf-8")
+    data = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
+    names = [view["name"] for view in data["views"]]
+    assert len(set(names)) == len(swept.cells) == 12
+    assert names[0] == "red ×0.5 · cat · seed 7"
+    assert (data["opened"], data["pair"]) == ("compare", [0, 5])
+
+
 def test_a_folder_is_kept_unless_forced_and_only_a_sweep_is_replaced(swept, tmp_path):
     folder = swept.save(tmp_path / "sweep", words=["red mouse"])
     assert (folder / "maps_red-mouse.png").is_file()

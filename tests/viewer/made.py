@@ -70,6 +70,7 @@ def pages():
     return {
         "one": (shown_images(run(), picture((64, 96))), {}),
         "plain": (shown_images(demo(text="a red cat")), {}),
+        "bare": (shown_images(replace(demo(text="a red cat"), patches=(), text_attention=())), {}),
         "pair": (pair, {"opened": "compare"}),
         "batch": (shown_images(demo(images=3, text="a red cat and a mouse"), [picture()] * 3), {}),
         "evil": (shown_images(demo(text=EVIL), picture()), {}),

@@ -193,6 +193,16 @@ def test_what_was_not_recorded_is_said_with_the_place_to_record(opened):
     assert "from place to place" not in missing.inner_text()
 
 
+def test_the_place_under_the_pointer_is_the_one_to_record(opened):
+    page = opened("bare")
+    assert page.locator(".relation").count() == 0
+    page.locator(".missing summary").click()
+    box = page.locator(".frame").bounding_box()
+    page.locator(".frame").click(position={"x": 0.75 * box["width"], "y": 0.25 * box["height"]})
+    shown(page)
+    assert page.locator(".missing code.patches").inner_text() == "Capture(patches=[(0.25, 0.75)])"
+
+
 def test_a_prompt_is_text_and_never_markup(opened):
     page = opened("evil")
     assert page.locator("img").count() == 1
