@@ -50,11 +50,22 @@ _Calls = dict[str, list[_Attended]]
 
 
 def readings(denoiser: torch.nn.Module, arguments: Arguments) -> dict[str, list[Reading]]:
-    """For every layer whose attention can be entered, what each of its attention calls reads, in their order."""
-    given = dict(arguments.given)
-    if arguments.mask is not None:
+    """For every layer whose attention can be entered, what each of its attention calls reads, in their order.
+
+    Raises:
+        Unknown: when the denoiser cannot be called so.
+    """
+    if arguments.mask is None:
+        return _readings(denoiser, arguments, arguments.given)
+    every = torch.ones_like(arguments.given[arguments.mask])
+    try:
         # Models may leave out or overwrite what is masked; here every row is to be seen.
-        given[arguments.mask] = torch.ones_like(given[arguments.mask])
+        return _readings(denoiser, arguments, arguments.given | {arguments.mask: every})
+    except Unknown:
+        return _readings(denoiser, arguments, arguments.given)
+
+
+def _readings(denoiser: torch.nn.Module, arguments: Arguments, given: dict[str, Any]) -> dict[str, list[Reading]]:
     text, sample = given[arguments.text], given[arguments.sample]
     noise = _noise(text)
     rows = text.shape[1]

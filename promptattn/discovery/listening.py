@@ -1,6 +1,7 @@
 """What a pipeline hands its denoiser, listened to and stopped before anything is computed."""
 
 import inspect
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -58,23 +59,30 @@ def first_call(pipe: Any, denoiser: torch.nn.Module, prompt: str, *, seed: int =
 
 def _options(pipe: Any, prompt: str, seed: int) -> Iterator[dict[str, Any]]:
     """What to call the pipeline with: a prompt alone, and then with pictures, for pipelines that go by one."""
+    takes = inspect.signature(pipe.__call__).parameters
+    for height, width in _sizes(pipe):
+        wanted = dict(
+            prompt=prompt,
+            height=height,
+            width=width,
+            num_inference_steps=2,
+            generator=torch.Generator().manual_seed(seed),
+            output_type="latent",
+            # PixArt and its like would take the nearest size they were trained on.
+            use_resolution_binning=False,
+        )
+        picture = torch.linspace(0, 1, 3 * height * width).view(1, 3, height, width)
+        pictures = dict(image=picture, control_image=picture, mask_image=picture[:, :1].round(), strength=1.0)
+        for given in (wanted, wanted | pictures):
+            yield {name: value for name, value in given.items() if name in takes}
+
+
+def _sizes(pipe: Any) -> Iterator[tuple[int, int]]:
+    """(height, width) in pixels, and where that is none for the pipeline, in whole multiples of 64."""
     scale = getattr(pipe, "vae_scale_factor", None) or 8
     height, width = (scale * side for side in _SIDES)
-    wanted = dict(
-        prompt=prompt,
-        height=height,
-        width=width,
-        num_inference_steps=2,
-        generator=torch.Generator().manual_seed(seed),
-        output_type="latent",
-        # PixArt and its like would take the nearest size they were trained on.
-        use_resolution_binning=False,
-    )
-    picture = torch.linspace(0, 1, 3 * height * width).view(1, 3, height, width)
-    pictures = dict(image=picture, control_image=picture, mask_image=picture[:, :1].round(), strength=1.0)
-    takes = inspect.signature(pipe.__call__).parameters
-    for given in (wanted, wanted | pictures):
-        yield {name: value for name, value in given.items() if name in takes}
+    yield height, width
+    yield 64 * math.ceil(height / 64), 64 * (math.ceil(height / 64) + 1)
 
 
 @contextmanager

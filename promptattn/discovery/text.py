@@ -1,7 +1,7 @@
 """Which text encoders stand in which rows of a text: found by changing what each of them gives."""
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from promptattn.discovery.arguments import Arguments
 from promptattn.discovery.listening import PROMPTS, Unknown, left_as_it_was
 from promptattn.processors.segments import Spoken, TextLayout
-from promptattn.prompt.planning import sequence_length
+from promptattn.prompt.planning import plan, sequence_length
 
 __all__ = ["find_text"]
 
@@ -30,6 +30,7 @@ def find_text(pipe: Any, arguments: Arguments) -> TextLayout:
     readers = {name: run for name, run in found.items() if run is not None}
     if not readers:
         raise Unknown("none of its pipeline's text encoders moves the rows of its text")
+    _check_tokens(pipe, readers)
     if arguments.grows:
         # Such a pipeline is given its prompts as text, and its encoder's rows are told by what the encoder reads.
         if len(readers) > 1:
@@ -50,6 +51,36 @@ def find_text(pipe: Any, arguments: Arguments) -> TextLayout:
     if arguments.mask is not None and mask is None:
         raise Unknown(f"{arguments.mask} is not among what the pipeline's encode_prompt gives")
     return TextLayout(rows=_groups(readers, given.shape[1]), needed=tuple(encoders), pooled=pooled, mask=mask)
+
+
+def _check_tokens(pipe: Any, names: Iterable[str]) -> None:
+    """See that the encoders read what a plan says, and no template around it."""
+    planned = plan(pipe, PROMPTS[0])
+    for name in names:
+        with _ids_of(getattr(pipe, name)) as read:
+            _encoded(pipe)
+        if planned[name].chunks[0].ids not in read:
+            raise Unknown(
+                f"its pipeline lets {name} read other tokens than those of the prompt, such as a template around it, so"
+                " that no row is known to be one word"
+            )
+
+
+@contextmanager
+def _ids_of(encoder: torch.nn.Module) -> Iterator[list[tuple[int, ...]]]:
+    """The token ids of every text that the encoder reads."""
+    read: list[tuple[int, ...]] = []
+
+    def listen(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        ids = kwargs.get("input_ids", args[0] if args else None)
+        if isinstance(ids, torch.Tensor) and ids.ndim == 2:
+            read.extend(tuple(row) for row in ids.tolist())
+
+    handle = encoder.register_forward_pre_hook(listen, with_kwargs=True)
+    try:
+        yield read
+    finally:
+        handle.remove()
 
 
 def _groups(readers: Mapping[str, range], rows: int) -> tuple[tuple[str, ...], ...]:

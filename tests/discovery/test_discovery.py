@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import logging
 import re
@@ -22,6 +23,7 @@ from promptattn.errors import PromptAttnWarning, UnsupportedModelError
 from promptattn.maps.capture import Capture
 from promptattn.processors.install import attention_layers
 from promptattn.processors.layouts import FOUND, LAYOUTS, layout_of
+from promptattn.processors.refused import REFUSED
 from promptattn.processors.segments import FOUND_TEXTS, TEXT_LAYOUTS
 
 FACTS = json.loads(TABLE.read_text())
@@ -66,6 +68,8 @@ FOUND_WHOLE = (
     "pixart-sigma",
     "qwen-image",
 )
+# Of a class and in a way of being called that another family has too.
+LIKE_ANOTHER = ("stable-diffusion-2", "lcm", "sd3", "flux", "pixart-alpha")
 # Their pipelines' own defaults ask for layers that a tiny text encoder does not have.
 NOT_BY_DEFAULT = tuple(name for name in SERVED if "text_encoder_out_layers" in FAMILIES[name].call)
 
@@ -77,7 +81,7 @@ def _can_be_found(pipe, denoiser):
     return denoiser in FOUND
 
 
-@pytest.mark.parametrize("name", [name for name in SERVED if name not in NOT_BY_DEFAULT])
+@pytest.mark.parametrize("name", [name for name in SERVED if name not in (*LIKE_ANOTHER, *NOT_BY_DEFAULT)])
 def test_what_is_found_is_what_the_table_says_or_nothing(name, unknown):
     pipe = FAMILIES[name].make()
     denoiser = denoiser_of(pipe, name)
@@ -192,16 +196,24 @@ def test_what_cannot_be_told_is_refused_with_the_reason(unknown, break_it, reaso
 
 
 def test_a_text_in_two_arguments_is_refused(monkeypatch):
-    monkeypatch.delitem(_refused(), "HunyuanDiT2DModel", raising=False)
+    monkeypatch.delitem(REFUSED, "HunyuanDiT2DModel", raising=False)
     monkeypatch.delitem(LAYOUTS, "HunyuanDiT2DModel", raising=False)
     with pytest.raises(UnsupportedModelError, match=r"its text should be one argument .* encoder_hidden_states_t5"):
         promptattn.attend(FAMILIES["hunyuan-dit"].make(), PROMPT)
 
 
-def _refused():
-    from promptattn.processors.refused import REFUSED
+def test_a_text_encoder_that_reads_a_template_is_refused(unknown):
+    pipe = FAMILIES["flux"].make()
+    unknown(pipe.transformer)
+    own = pipe.encode_prompt
 
-    return REFUSED
+    @functools.wraps(own)
+    def encode_prompt(prompt=None, **options):
+        return own([f"Draw this: {each}" for each in ([prompt] if isinstance(prompt, str) else prompt)], **options)
+
+    pipe.encode_prompt = encode_prompt
+    with pytest.raises(UnsupportedModelError, match="lets text_encoder_2 read other tokens than those of the prompt"):
+        promptattn.attend(pipe, PROMPT)
 
 
 def test_a_denoiser_that_is_refused_by_name_is_not_tried():
