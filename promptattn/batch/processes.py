@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from promptattn.errors import ConfigError, PromptAttnError
 
-__all__ = ["Processes", "launched_as"]
+__all__ = ["Processes", "launched_as", "launched_in_vain"]
 
 T = TypeVar("T")
 
@@ -20,6 +20,12 @@ def launched_as() -> tuple[int, int]:
     count = os.environ.get("WORLD_SIZE", "1")
     rank = os.environ.get("RANK", "0")
     return (int(rank), int(count)) if rank.isdigit() and count.isdigit() else (0, 1)
+
+
+def launched_in_vain() -> bool:
+    """Whether `accelerate launch` was asked for several processes and started one, as it does where there is no GPU."""
+    asked = "ACCELERATE_MIXED_PRECISION" in os.environ and "MASTER_PORT" in os.environ
+    return asked and "WORLD_SIZE" not in os.environ
 
 
 class Processes:

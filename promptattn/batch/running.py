@@ -14,7 +14,7 @@ from promptattn.batch.items import Item, check_base, items_of, refuse_unreadable
 from promptattn.batch.journal import Journal, read_journals
 from promptattn.batch.lines import read_lines
 from promptattn.batch.making import Outcome, make, tell_of, write
-from promptattn.batch.processes import Processes
+from promptattn.batch.processes import Processes, launched_in_vain
 from promptattn.config import RunConfig
 from promptattn.errors import ConfigError, ExportError
 from promptattn.run.estimate import Estimate, first_of
@@ -112,6 +112,12 @@ def run_batch(
     if strict:
         refuse_unreadable(items, path)
     processes = Processes(base.device, threads)
+    if launched_in_vain():
+        telling.note(
+            "warning",
+            "accelerate launch has started one process: without GPUs it starts several with --multi_gpu only, as in"
+            " accelerate launch --multi_gpu --num_processes 3 --module promptattn.cli batch ...",
+        )
     goal = BatchFolder(folder)
     try:
         return _Run(items, base, path, batch, force, telling, processes, goal).done()

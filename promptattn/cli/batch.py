@@ -85,7 +85,8 @@ def batch(
     read or made is told of and listed in `manifest.jsonl`, and the others go on. Killed or stopped, the same command
     goes on; nothing is made twice.
 
-    With several processes: `accelerate launch --num_processes 4 --module promptattn.cli batch prompts.txt --out out`
+    With several processes: `accelerate launch --num_processes 4 --module promptattn.cli batch prompts.txt --out out`,
+    and `--multi_gpu` before `--num_processes` where there is no GPU.
 
     Exit codes: 0 when every line is done, 1 when one is not, 2 for usage.
 
