@@ -61,6 +61,10 @@ class Records:
         self.per_head = subject.per_head
         self.total_steps = subject.steps
         self.meta: Mapping[str, Any] = subject.meta
+        self._missing = self._index.missing
+        self._found: dict[tuple[int, str, Relation], list[Record]] = {}
+        for record in self._index.records:
+            self._found.setdefault((record.step, record.layer, record.relation), []).append(record)
         self._mapped: tuple[str, Any] | None = None
 
     # What there is.
@@ -68,7 +72,7 @@ class Records:
     @property
     def complete(self) -> bool:
         """Whether all that was to be recorded is there; not so while a run goes on, or where it was broken off."""
-        return not self._index.missing
+        return not self._missing
 
     @property
     def planned(self) -> RecordsSize:
@@ -88,7 +92,7 @@ class Records:
     @property
     def steps(self) -> tuple[int, ...]:
         """The numbers of the steps of which everything is there that was to be recorded, counted from 0."""
-        return tuple(step for step in sorted(self._index.plan.predictions) if step not in self._index.missing)
+        return tuple(step for step in sorted(self._index.plan.predictions) if step not in self._missing)
 
     @property
     def relations(self) -> tuple[Relation, ...]:
@@ -139,10 +143,9 @@ class Records:
         Raises:
             CaptureError: when that step, layer, relation or head was not recorded; says what was.
         """
-        found = [each for each in self if (each.step, each.layer, each.relation) == (step, layer, relation)]
-        if not found:
+        if (step, layer, relation) not in self._found:
             raise CaptureError(self._why_nothing(step, layer, relation))
-        return self._mean(found, head)
+        return self._mean(self._found[step, layer, relation], head)
 
     def maps(
         self,
