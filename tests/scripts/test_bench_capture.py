@@ -27,8 +27,8 @@ def run(script, *options, out):
 
 @pytest.mark.slow
 def test_capture_of_all_three_kinds(tmp_path):
-    options = ["--tiny", "--pixels", "64", "--rounds", "2", "--memory-steps", "1", "3", "--no-peers"]
-    said, report = run("bench_capture", *options, out=tmp_path)
+    options = ["--tiny", "--pixels", "64", "--no-peers"]
+    said, report = run("bench_capture", *options, "--rounds", "2", "--memory-steps", "1", "3", out=tmp_path)
     assert list(report["kinds"]) == ["unet", "sd3", "flux"]
     for kind, found in report["kinds"].items():
         assert f"{kind}: " in said
@@ -43,6 +43,12 @@ def test_capture_of_all_three_kinds(tmp_path):
             assert set(growth) == {"1", "3"}
             # Steps are summed up where they fall; what else is held is the object of a step or two.
             assert growth["3"] < growth["1"] + 4096
+    # Another run adds its rounds to what is there, and one of other settings does not.
+    more = run("bench_capture", *options, "--kinds", "unet", "--rounds", "1", "--memory-steps", out=tmp_path)[1]
+    assert [len(each["seconds"]["plain"]) for each in more["kinds"].values()] == [3, 2, 2]
+    assert more["kinds"]["unet"]["memory"]["all words"] == report["kinds"]["unet"]["memory"]["all words"]
+    other = [*options, "--kinds", "unet", "--rounds", "1", "--memory-steps", "--steps", "2"]
+    assert list(run("bench_capture", *other, out=tmp_path)[1]["kinds"]) == ["unet"]
 
 
 def test_growth_over_places_and_columns(tmp_path):
