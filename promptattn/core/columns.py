@@ -89,7 +89,7 @@ def _columns_from_lse(scores: Scores, lse: Tensor, capture: Columns, weights: Ke
     total = next(parts).sum(dim=1)
     for part in parts:
         total += part.sum(dim=1)
-    return _deliver(total / len(heads), capture)
+    return _deliver(total.div_(len(heads)), capture)
 
 
 def select_columns(probabilities: Tensor, capture: Columns) -> Tensor:
