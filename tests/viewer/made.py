@@ -72,6 +72,14 @@ def pages():
         "plain": (shown_images(demo(text="a red cat")), {}),
         "bare": (shown_images(replace(demo(text="a red cat"), patches=(), text_attention=())), {}),
         "pair": (pair, {"opened": "compare"}),
+        "apart": (
+            [
+                *shown_images(run(), picture((64, 96)), name="un gato"),
+                *shown_images(demo(text="un perro azul"), picture(), name="un perro"),
+            ],
+            {"opened": "compare"},
+        ),
+        "patch": (shown_images(replace(run(), records=()), picture((64, 96))), {}),
         "batch": (shown_images(demo(images=3, text="a red cat and a mouse"), [picture()] * 3), {}),
         "evil": (shown_images(demo(text=EVIL), picture()), {}),
         "foreign": (shown_images(demo(text=FOREIGN, weights={"🐱": 1.3}), picture()), {}),

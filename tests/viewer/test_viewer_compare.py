@@ -118,6 +118,21 @@ def test_the_table_is_walked_with_arrow_keys(opened):
     assert page.locator("[data-side=after] .shown").inner_text().startswith("persigue")
 
 
+def test_words_of_only_one_prompt_are_shown_where_they_are(opened):
+    page = opened("apart")
+    row = line(page, "gato")
+    assert row.locator(".weights").inner_text() == "×1 → —"
+    assert row.locator(".delta").inner_text() == "—"
+    row.hover()
+    settle(page)
+    assert page.locator("[data-side=before] .shown").inner_text().startswith("gato")
+    assert page.locator("[data-side=after] .shown").inner_text() == "not in this prompt"
+    assert "only one of the prompts" in page.locator("[data-side=difference] .shown").inner_text()
+    before, after = run()["un"].share, demo(text="un perro azul")["un"].share
+    assert line(page, "un").first.locator(".shares").inner_text() == f"{percent(before)} → {percent(after)}"
+    assert page.get_by_label("difference of the pictures").count() == 0  # they are of different sizes
+
+
 def test_one_can_go_to_a_single_image_and_back(opened):
     page = opened("pair")
     page.get_by_role("button", name="One image").click()

@@ -168,6 +168,14 @@ def test_a_patch_is_a_spot_on_the_picture(opened):
     assert_painted(pixels(page), run().patch(0).resized(GRID))
 
 
+def test_patches_alone_are_a_page_too(opened):
+    page = opened("patch")
+    assert_painted(pixels(page), run().patch(0).resized(GRID))
+    assert page.locator(".ranking").is_hidden()
+    assert page.locator(".thumbs").count() == 0
+    assert "where words are looked at" in page.locator(".missing summary").inner_text()
+
+
 def test_the_table_between_words_is_read_by_keys_and_pointer(opened):
     page = opened("one")
     mass = run().relation("gato", "un")

@@ -19,6 +19,9 @@ class Missing(NamedTuple):
 def missing(maps: HeatMaps) -> list[Missing]:
     """What was not recorded of this image."""
     found = []
+    if not maps.records:
+        looked = 'Capture(relations=["image->text"])', "capture.relations=[image->text]"
+        found.append(Missing("Where words are looked at", *looked))
     if any(record.per_step is None for record in maps.records):
         found.append(Missing("Step by step", "Capture(per_step=True)", "capture.per_step=true"))
     if any(record.per_head is None for record in maps.records):

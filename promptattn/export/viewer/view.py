@@ -48,6 +48,11 @@ class View:
         return self.data | _details(fitted, self.shown.maps)
 
     @property
+    def has_words(self) -> bool:
+        """Whether any word has a map."""
+        return bool(self._words)
+
+    @property
     def _words(self) -> list[int]:
         return [subject.index for subject in self.shown.found if subject.kind == "word"]
 
@@ -110,7 +115,8 @@ def _chips(maps: HeatMaps, kept: Sequence[Subject]) -> list[dict[str, Any]]:
 def _grid(maps: HeatMaps, count: int, samples: int) -> tuple[int, int]:
     """(height, width) of the embedded maps: twice the finest layer's grid, at most 64, less for very long prompts."""
     height, width = maps.image_size
-    finest = max((max(layer.grid) for layer in maps.records), default=1)
+    grids = [*(layer.grid for layer in maps.records), *(patch.grid for patch in maps.patches)]
+    finest = max(map(max, grids), default=1)
     long_side = min(2 * finest, 64, max(height, width), int(math.sqrt(samples / max(1, count))))
     scale = max(long_side, 2) / max(height, width)
     return max(1, round(height * scale)), max(1, round(width * scale))

@@ -153,8 +153,11 @@ function compare(section, sources, pictures, pair, colors, signed) {
       const [before, after] = shares[i];
       line.classList.toggle("active", own === key);
       button.setAttribute("aria-pressed", String(own === state.word));
-      bars.querySelector(".before").style.width = `${100 * (before ?? 0) / most}%`;
-      bars.querySelector(".after").style.width = `${100 * (after ?? 0) / most}%`;
+      for (const [bar, share] of [[".before", before], [".after", after]]) {
+        const { style } = bars.querySelector(bar);
+        style.width = `${100 * (share ?? 0) / most}%`;
+        style.visibility = share === null ? "hidden" : "visible";
+      }
       bars.querySelector(".shares").textContent = [before, after].map((share) => (share === null ? "—" : percent(share))).join(" → ");
       const both = before !== null && after !== null, change = both ? after - before : 0;
       delta.textContent = both ? points(change) : "—";
