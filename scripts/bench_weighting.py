@@ -15,7 +15,9 @@ of the full kernel. In `any` one has less, one none and one a negative weight; t
 merged in again. `additive mask` is the usual way, in the same rounds: the logarithms of the odds of `raised`, for the
 prompt's rows of the batch and the image's queries alone, added to the scores as the `attn_mask` of
 `F.scaled_dot_product_attention`. It knows no negative weights and gives no maps. Its latents must be those of `raised`
-but for rounding, so it is the same computation that is compared. Writes `bench_weighting.json` into --out.
+but for rounding, so it is the same computation that is compared. `--calls` times single attention calls of the finest
+layer that sees text in the same ways, instead of whole generations, which dilute them. Writes `bench_weighting.json`
+into --out.
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ from typing import Any
 
 import torch
 from benchmarks.interleaving import Ratio, interleave
+from benchmarks.layers import CALLS
+from benchmarks.layers import variants as call_variants
 from benchmarks.models import KINDS, Scale, Subject, build
 from torch import Tensor
 
@@ -179,14 +183,39 @@ def measured(subject: Subject, arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def called(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Times of one attention call with and without weights, of the finest layer of one kind that sees text."""
+    call = CALLS[kind](arguments.pixels)
+    with torch.no_grad():
+        calls = call_variants(call, WORDS, arguments.device, getattr(torch, arguments.dtype))
+        timings = interleave(calls, arguments.rounds, device=arguments.device, clock=arguments.clock)
+    return {
+        "described": f"one call, {call}",
+        "seconds": {name: list(taken) for name, taken in timings.seconds.items()},
+        "ratios": {name: vars(timings.ratio(name, PLAIN)) for name in calls},
+        "differences": {},
+    }
+
+
+def generations(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Times of whole generations of one kind."""
+    scale = Scale(arguments.pixels, full=arguments.full, tiny=arguments.tiny)
+    subject = build(kind, scale, arguments.device, getattr(torch, arguments.dtype))
+    return measured(subject, arguments)
+
+
 def table(kind: str, found: dict[str, Any]) -> str:
     """One line for each variant; a last one says how long the plain generation takes."""
     lines = [f"{kind}: {found['described']}"]
     for name, ratio in list(found["ratios"].items())[1:]:
-        judged = "" if name == MASK else f"   aim {AIM:.2f}: {'met' if ratio['high'] <= AIM else 'missed'}"
+        judged = (
+            ""
+            if name == MASK or found["differences"] == {}
+            else f"   aim {AIM:.2f}: {'met' if ratio['high'] <= AIM else 'missed'}"
+        )
         lines.append(f"  {name:<24}{Ratio(**ratio)}{judged}")
     plain = found["seconds"][PLAIN]
-    lines.append(f"  {'plain, seconds':<24}median {statistics.median(plain):.2f}, shortest {min(plain):.2f}")
+    lines.append(f"  {'plain, seconds':<24}median {statistics.median(plain):.3g}, shortest {min(plain):.3g}")
     for name in (PLAIN, MASK):
         if name in found["differences"]:
             lines.append(f"  {name}: {found['differences'][name]:.1e} of the largest latent from 'raised'")
@@ -206,13 +235,10 @@ def run(arguments: argparse.Namespace) -> None:
         "kinds": {},
     }
     for kind in arguments.kinds:
-        scale = Scale(arguments.pixels, full=arguments.full, tiny=arguments.tiny)
-        subject = build(kind, scale, arguments.device, getattr(torch, arguments.dtype))
-        report["kinds"][kind] = measured(subject, arguments)
+        report["kinds"][kind] = (called if arguments.calls else generations)(kind, arguments)
         print(table(kind, report["kinds"][kind]), "\n", flush=True)
         # After each kind: what is done is not lost with what comes after it.
         (arguments.out / "bench_weighting.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
-        del subject
         gc.collect()
 
 
@@ -226,6 +252,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=24, help="interleaved rounds (default 24)")
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin no round after so many, for each kind")
     parser.add_argument("--variants", nargs="+", help="some of them only, such as raised 'any, all maps'")
+    parser.add_argument("--calls", action="store_true", help="single attention calls instead of generations")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")
     parser.add_argument("--clock", choices=["wall", "processor"], help="default: processor on a CPU, else wall")

@@ -5,18 +5,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parents[2] / "scripts" / "bench_weighting.py"
 
 
-def test_a_tiny_run(tmp_path):
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--tiny", "--pixels", "128", "--rounds", "1", "--out", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=300,
-    )
-    report = json.loads((tmp_path / "bench_weighting.json").read_text(encoding="utf-8"))
+def run(*options, out):
+    command = [sys.executable, str(SCRIPT), *options, "--pixels", "128", "--rounds", "1", "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, json.loads((out / "bench_weighting.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.slow
+def test_tiny_generations_of_all_three_kinds(tmp_path):
+    said, report = run("--tiny", out=tmp_path)
     assert report["rounds"] == 1
     assert set(report["kinds"]) == {"unet", "sd3", "flux"}
     for kind, found in report["kinds"].items():
@@ -27,4 +30,11 @@ def test_a_tiny_run(tmp_path):
         # The mask says the same as the weights, which say something; maps change nothing.
         assert apart["additive mask"] < 1e-5 < 1e-4 < apart["plain"]
         assert all(apart["raised" + maps] == 0 for maps in ("", ", four maps", ", all maps"))
-        assert f"{kind}: {found['described']}" in done.stdout
+        assert f"{kind}: {found['described']}" in said
+
+
+def test_single_calls(tmp_path):
+    said, report = run("--calls", out=tmp_path)  # it stops where mask and weights do not say the same
+    for kind, found in report["kinds"].items():
+        assert set(found["ratios"]) == {"plain", "raised", "raised, all maps", "any", "any, all maps", "additive mask"}
+        assert f"{kind}: one call" in said
