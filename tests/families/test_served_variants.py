@@ -25,10 +25,9 @@ def quiet():
 def test_variants_are_the_stock_pipeline_to_the_bit(variant):
     family, pipe = FAMILIES[variant.family], variant.make()
     takes = inspect.signature(variant.kind.__call__).parameters
-    wanted = dict(num_inference_steps=LEVELS, strength=0.5, output_type="pt") | variant.given
+    wanted = family.call | dict(num_inference_steps=LEVELS, strength=0.5, output_type="pt") | variant.given
     options = {name: value for name, value in wanted.items() if name in takes}
     length = family.call.get("max_sequence_length")
-    options |= {} if length is None else dict(max_sequence_length=length)
 
     def run(**texts):
         torch.manual_seed(0)  # some encode pictures with noise that no generator of theirs reaches

@@ -78,6 +78,12 @@ def _union_control(own: Parts) -> Parts:
     return dict(controlnet=_acting(seeded(diffusers.ControlNetUnionModel, **same | small)))
 
 
+def _qwen_control(own: Parts, **more: Any) -> Parts:
+    takes = inspect.signature(diffusers.QwenImageControlNetModel.__init__).parameters
+    same = {name: value for name, value in own["transformer"].config.items() if name in takes}
+    return dict(controlnet=_acting(seeded(diffusers.QwenImageControlNetModel, **same | more)))
+
+
 def _acting(net: torch.nn.Module) -> torch.nn.Module:
     """A ControlNet begins with zeros at its ends, and would do nothing."""
     noise = torch.Generator().manual_seed(0)
@@ -215,6 +221,16 @@ VARIANTS = (
     Variant(
         diffusers.Flux2KleinInpaintPipeline, "flux2-klein", REPAINTED | SIZE | dict(text_encoder_out_layers=(1, 2, 3))
     ),
+    Variant(diffusers.QwenImageImg2ImgPipeline, "qwen-image", dict(image=PICTURE) | SIZE),
+    Variant(diffusers.QwenImageInpaintPipeline, "qwen-image", REPAINTED | SIZE),
+    Variant(diffusers.QwenImageControlNetPipeline, "qwen-image", dict(control_image=PICTURE) | SIZE, _qwen_control),
+    Variant(
+        diffusers.QwenImageControlNetInpaintPipeline,
+        "qwen-image",
+        dict(control_image=PICTURE, control_mask=MASK) | SIZE,
+        functools.partial(_qwen_control, extra_condition_channels=4),
+    ),
+    Variant(diffusers.Flux2KleinInpaintPipeline, "flux2-klein", REPAINTED | SIZE),
     Variant(
         diffusers.PixArtSigmaPAGPipeline,
         "pixart-sigma",
