@@ -4,7 +4,8 @@
     python scripts/bench_batch.py --prompts 40 --batches 1,8 --processes 1 --model shapes-dit
 
 Each line of the table is one `promptattn batch` in processes of its own, without maps. `seconds` is what the lines took
-and `with start` the whole command, imports and the loading of the model included. Other work on the machine counts.
+and `with start` the whole command, imports and the loading of the model included. Both grow with whatever else the
+machine does meanwhile; the seconds `of the processor`, of the whole command in all its processes, do so far less.
 """
 
 import json
@@ -38,13 +39,13 @@ def main(
         file = Path(folder) / "prompts.txt"
         file.write_text("\n".join(captions(prompts)), encoding="utf-8")
         print(f"{prompts} prompts, {model}, {steps} steps, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n")
-        print("| lines in one call | processes | seconds | images / s | with start |")
-        print("|---|---|---|---|---|")
+        print("| lines in one call | processes | seconds | images / s | with start | of the processor |")
+        print("|---|---|---|---|---|---|")
         for number, (size, count) in enumerate(runs):
             out = Path(folder) / f"run_{number}"
             options = ["--out", out, "--steps", steps, "--batch", size, "--model", model, "--no-maps", "--json"]
-            seconds, whole = measured([file, *options], count)
-            row = (size, count, f"{seconds:.1f}", f"{prompts / seconds:.2f}", f"{whole:.1f}")
+            seconds, whole, worked = measured([file, *options], count)
+            row = (size, count, f"{seconds:.1f}", f"{prompts / seconds:.2f}", f"{whole:.1f}", f"{worked:.1f}")
             print(f"| {' | '.join(map(str, row))} |", flush=True)
 
 
@@ -54,17 +55,24 @@ def captions(count: int) -> list[str]:
     return [caption(sample_scene(rng), "es" if number % 2 else "en") for number in range(count)]
 
 
-def measured(arguments: list[object], count: int) -> tuple[float, float]:
-    """Seconds of the lines and of the whole command."""
+def measured(arguments: list[object], count: int) -> tuple[float, float, float]:
+    """Seconds of the lines, of the whole command, and of the processor in all processes of it."""
     launch = ["-m"] if count == 1 else [*MANY, "--dynamo_backend", "no", "--num_processes", str(count), "--module"]
     command = [sys.executable, *launch, "promptattn.cli", "batch", *map(str, arguments)]
-    began = time.monotonic()
+    began, before = time.monotonic(), worked_by_children()
     # As accelerate's launcher sets it for its processes; the batch itself works with one thread in each.
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     whole = time.monotonic() - began
     if done.returncode:
         sys.exit(done.stderr)
-    return json.loads(done.stdout[done.stdout.index("{") :])["seconds"], whole
+    lines = json.loads(done.stdout[done.stdout.index("{") :])["seconds"]
+    return lines, whole, worked_by_children() - before
+
+
+def worked_by_children() -> float:
+    """Seconds that the processor has worked for processes started here that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 if __name__ == "__main__":
