@@ -9,7 +9,9 @@ import promptattn
 from promptattn import errors
 
 ROOMS = [
+    "batch",
     "core",
+    "doctor",
     "errors",
     "explanation",
     "export",

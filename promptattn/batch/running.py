@@ -120,7 +120,7 @@ def run_batch(
         )
     goal = BatchFolder(folder)
     try:
-        return _Run(items, base, path, batch, force, telling, processes, goal).done()
+        return _Run(items, base, path, batch, force, telling, processes, goal).result()
     finally:
         goal.lock.release()
         processes.close()
@@ -137,7 +137,7 @@ class _Run:
     processes: Processes
     goal: BatchFolder
 
-    def done(self) -> BatchResult:
+    def result(self) -> BatchResult:
         ready = [item for item in self.items if item.problem is None]
         for item in self.items if self.processes.is_first else ():
             if item.problem is not None:
