@@ -20,6 +20,7 @@ import torch.nn.functional as F
 
 from promptattn.errors import UnsupportedModelError
 from promptattn.processors.backends import Arguments, attend_through
+from promptattn.processors.opaque import now, ticket_for, traced_dispatch, traced_sdpa
 from promptattn.processors.site import Site
 
 __all__ = ["DerivedProcessor", "derive", "why_not"]
@@ -32,8 +33,9 @@ class DerivedProcessor:
 
     `site` is the layer's state. `fallback` is another derived processor which answers while this site is neutral
     (two runs on one denoiser), or None. `stock` is the stock processor that this one stands for, or None when it
-    was constructed by hand. These three live in slots: `__dict__` itself is shared with the stock processor, so that
-    whatever a pipeline sets on one (an IP-Adapter's scale, an attention backend) holds for the other.
+    was constructed by hand. `ticket` is by what compiled code finds this processor, or None where it is to be traced
+    as it is. These live in slots: `__dict__` itself is shared with the stock processor, so that whatever a pipeline
+    sets on one (an IP-Adapter's scale, an attention backend) holds for the other.
     """
 
     __slots__ = ()
@@ -41,6 +43,8 @@ class DerivedProcessor:
     site: Site
     fallback: "DerivedProcessor | None"
     stock: Any
+    ticket: torch.Tensor | None
+    _call: Any
 
     @classmethod
     def standing_for(cls, stock: Any, name: str = "") -> Any:
@@ -49,6 +53,16 @@ class DerivedProcessor:
         object.__setattr__(processor, "__dict__", stock.__dict__)
         _prepare(processor, Site(name), stock)
         return processor
+
+    def take_ticket(self) -> None:
+        """From now on code that is compiled calls this processor by an operator that looks its site up."""
+        object.__setattr__(self, "ticket", ticket_for(self))
+
+    def attention(self, name: str) -> Callable[..., torch.Tensor]:
+        """The attention function that this processor's code reaches by a global name: `F`'s, or the other itself."""
+        found = self._call.__globals__[name]
+        function: Callable[..., torch.Tensor] = found.scaled_dot_product_attention if name == "F" else found
+        return function
 
 
 def why_not(cls: type) -> str | None:
@@ -94,7 +108,12 @@ def derive(cls: type, name: str | None = None) -> type[DerivedProcessor]:
         cls.__init__(self, *args, **kwargs)
         _prepare(self, Site())
 
+    traced = _bind_traced(inspect.unwrap(cls.__call__))
+
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.ticket is not None and torch.compiler.is_compiling() and not torch.is_grad_enabled():
+            now[0] = self.ticket
+            return traced(self, *args, **kwargs)
         if self.fallback is not None and not self.site.active:
             return self.fallback(*args, **kwargs)
         return self._call(self, *args, **kwargs)
@@ -104,9 +123,10 @@ def derive(cls: type, name: str | None = None) -> type[DerivedProcessor]:
         return _restore, (cls, name, dict(self.__dict__))
 
     # Legacy `Attention` hands over only the keyword arguments that it finds in the processor's signature.
-    __call__.__signature__ = inspect.signature(inspect.unwrap(cls.__call__))  # type: ignore[attr-defined]
+    # Not `__signature__`: Dynamo will not look at one where a dict was changed before, as peft's scales do.
+    __call__.__wrapped__ = inspect.unwrap(cls.__call__)  # type: ignore[attr-defined]
     body = {
-        "__slots__": ("_call", "fallback", "site", "stock"),
+        "__slots__": ("_call", "fallback", "site", "stock", "ticket"),
         "__init__": __init__,
         "__call__": __call__,
         "__reduce_ex__": __reduce_ex__,
@@ -130,6 +150,7 @@ def _prepare(processor: Any, site: Site, stock: Any = None) -> None:
     put = functools.partial(object.__setattr__, processor)
     put("site", site)
     put("stock", stock)
+    put("ticket", None)
     put("fallback", stock if isinstance(stock, DerivedProcessor) else None)
     put("_call", _bind(inspect.unwrap(processor._stock_class.__call__), site, owner=processor))
 
@@ -149,8 +170,21 @@ def _bind(call: types.FunctionType, site: Site, owner: Any) -> Callable[..., Any
     """The code object of `call` in a module of its own, where the attention functions pass through `site`.
 
     Dynamo finds a function's globals through `sys.modules[__name__]`, so the globals must belong to a real module
-    that is registered there; it is taken out again when `owner` goes.
+    that is registered there; it is taken out again when `owner` goes, if there is one.
     """
+    functions = {
+        "F": _sdpa_through(site),
+        "dispatch_attention_fn": _dispatch_through(site, call.__globals__.get("dispatch_attention_fn")),
+    }
+    return _bound(call, functions, owner)
+
+
+def _bind_traced(call: types.FunctionType) -> Callable[..., Any]:
+    """Likewise, once for all processors of a class, with the operator that finds their sites when it runs."""
+    return _bound(call, {"F": traced_sdpa, "dispatch_attention_fn": traced_dispatch}, owner=None)
+
+
+def _bound(call: types.FunctionType, functions: dict[str, Callable[..., Any]], owner: Any) -> Callable[..., Any]:
     module = types.ModuleType(f"promptattn.processors._site_{next(_numbers)}")
     scope = module.__dict__
     scope.update({k: v for k, v in call.__globals__.items() if not k.startswith("__") or k == "__builtins__"})
@@ -160,11 +194,11 @@ def _bind(call: types.FunctionType, site: Site, owner: Any) -> Callable[..., Any
     if "F" in names:
         functional = types.ModuleType(f"{module.__name__}_functional")
         functional.__dict__.update({k: v for k, v in F.__dict__.items() if not k.startswith("__")})
-        functional.__dict__["scaled_dot_product_attention"] = _sdpa_through(site)
+        functional.__dict__["scaled_dot_product_attention"] = functions["F"]
         scope["F"] = functional
         _register(functional, owner)
     if "dispatch_attention_fn" in names:
-        scope["dispatch_attention_fn"] = _dispatch_through(site, call.__globals__["dispatch_attention_fn"])
+        scope["dispatch_attention_fn"] = functions["dispatch_attention_fn"]
     _register(module, owner)
     # A code object of its own: Dynamo keeps what it compiled by code object, and its names among one module's globals.
     bound = types.FunctionType(call.__code__.replace(), scope, call.__name__, call.__defaults__)
@@ -174,7 +208,8 @@ def _bind(call: types.FunctionType, site: Site, owner: Any) -> Callable[..., Any
 
 def _register(module: types.ModuleType, owner: Any) -> None:
     sys.modules[module.__name__] = module
-    weakref.finalize(owner, sys.modules.pop, module.__name__, None)
+    if owner is not None:
+        weakref.finalize(owner, sys.modules.pop, module.__name__, None)
 
 
 def _sdpa_through(site: Site) -> Callable[..., torch.Tensor]:
@@ -196,7 +231,7 @@ def _sdpa_through(site: Site) -> Callable[..., torch.Tensor]:
     return scaled_dot_product_attention
 
 
-def _dispatch_through(site: Site, dispatch: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+def _dispatch_through(site: Site, dispatch: Any) -> Callable[..., torch.Tensor]:
     def dispatch_attention_fn(
         query: torch.Tensor,
         key: torch.Tensor,

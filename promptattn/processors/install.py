@@ -108,6 +108,7 @@ class Installation:
         stock = self._layers[name].processor
         own = derive(type(stock)).standing_for(stock, name)
         own.site.told = self._told
+        own.take_ticket()
         # Noted before it is set: an interrupt in between must leave nothing that `remove` does not know.
         self._made.append(own)
         self._own[name] = own

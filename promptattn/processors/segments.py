@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from promptattn.denoisers import denoiser_of
 from promptattn.errors import UnsupportedModelError
 from promptattn.prompt import EncoderPlan
 
@@ -95,8 +96,7 @@ def spoken_of(denoiser: Any) -> Spoken | None:
 
 def text_layout(pipe: Any, plans: Plans) -> TextLayout:
     """The layout of the pipeline's denoiser; for one that the table does not know, all encoders side by side."""
-    denoiser = getattr(pipe, "unet", None)
-    if layout := _known(getattr(pipe, "transformer", None) if denoiser is None else denoiser):
+    if layout := _known(denoiser_of(pipe)):
         return layout
     takes = inspect.signature(pipe.encode_prompt).parameters
     # As SDXL: prompt_embeds, negative_prompt_embeds, pooled_prompt_embeds, negative_pooled_prompt_embeds.

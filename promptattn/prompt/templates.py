@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from promptattn.denoisers import denoiser_of
 from promptattn.errors import UnsupportedModelError
 from promptattn.prompt.tokens import Frame, RawToken, Tokenizer, trimmed_range
 
@@ -80,8 +81,7 @@ class Framed:
 
 def template_of(pipe: Any) -> Template | None:
     """The template of a pipeline's denoiser, or None where a prompt is tokenised as it stands."""
-    denoiser = getattr(pipe, "transformer", None) or getattr(pipe, "unet", None)
-    return next((TEMPLATES[cls.__name__] for cls in type(denoiser).__mro__ if cls.__name__ in TEMPLATES), None)
+    return next((TEMPLATES[cls.__name__] for cls in type(denoiser_of(pipe)).__mro__ if cls.__name__ in TEMPLATES), None)
 
 
 # In the private use area of Unicode: in no template, no prompt, and left alone by whatever cleans a prompt.

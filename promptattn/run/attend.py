@@ -9,6 +9,7 @@ from typing import Any, Self, get_args
 
 import torch
 
+from promptattn.denoisers import denoiser_of
 from promptattn.discovery import layout_for
 from promptattn.errors import CaptureError, ConfigError, ExportError, PromptSyntaxError, UnsupportedModelError
 from promptattn.maps import HeatMaps
@@ -26,6 +27,7 @@ from promptattn.run.collect import collect, denoiser_name
 from promptattn.run.denoiser import DenoiserWatch, Rows, Target
 from promptattn.run.encoding import Encoded
 from promptattn.run.hearing import Hearing
+from promptattn.run.loaded import check_loaded
 from promptattn.run.obstacles import check_obstacles
 from promptattn.run.planning import scheduled_calls
 from promptattn.run.recorded import bytes_recorded
@@ -156,6 +158,7 @@ class AttentionRun:
         max_sequence_length: int | None,
     ) -> None:
         self._pipe = pipe
+        check_loaded(pipe)
         self._denoiser, self._layout = served(pipe)
         self._weighting = weighting
         self._layers = layers
@@ -463,9 +466,7 @@ def served(pipe: Any) -> tuple[torch.nn.Module, Layout]:
     """
     if reason := why_pipeline_refused(pipe):
         raise UnsupportedModelError(f"{type(pipe).__name__} cannot be attended: {reason}.")
-    denoiser = getattr(pipe, "unet", None)
-    if denoiser is None:
-        denoiser = getattr(pipe, "transformer", None)
+    denoiser = denoiser_of(pipe)
     if not isinstance(denoiser, torch.nn.Module) or not hasattr(pipe, "encode_prompt"):
         for part in getattr(pipe, "components", {}).values():
             if isinstance(part, torch.nn.Module) and (reason := why_refused(part)):
@@ -473,11 +474,6 @@ def served(pipe: Any) -> tuple[torch.nn.Module, Layout]:
         raise UnsupportedModelError(
             f"{type(pipe).__name__} is not a text-to-image pipeline that promptattn can attend: it needs a denoiser"
             " (pipe.unet or pipe.transformer) and encode_prompt."
-        )
-    if _is_compiled(denoiser):
-        raise UnsupportedModelError(
-            "the denoiser is compiled by torch.compile, and attend() changes from step to step what its layers do;"
-            " attend a pipeline that is not compiled, or set promptattn.processors by hand before compiling."
         )
     layout = layout_for(pipe, denoiser)
     wanted = {"prompt"} if spoken_of(denoiser) else {"prompt", "device", "num_images_per_prompt"}
@@ -487,8 +483,3 @@ def served(pipe: Any) -> tuple[torch.nn.Module, Layout]:
             " pipeline's text encoded."
         )
     return denoiser, layout
-
-
-def _is_compiled(denoiser: torch.nn.Module) -> bool:
-    """Whether the denoiser is what torch.compile returned, or it or a part of it was compiled in place."""
-    return hasattr(denoiser, "_orig_mod") or any(part._compiled_call_impl is not None for part in denoiser.modules())

@@ -19,6 +19,7 @@ from promptattn.maps.stream_recorder import StreamRecorder
 from promptattn.places import Grid
 from promptattn.processors.install import Installation, attention_layers
 from promptattn.processors.layouts import DenoiserCall, LayerKind, Layout
+from promptattn.processors.opaque import untraced
 from promptattn.processors.rows import Block, recognise, recognise_known
 from promptattn.processors.rules import check_rule
 from promptattn.records import RecordsPlan
@@ -144,8 +145,8 @@ class DenoiserWatch:
         try:
             if target.hearing is not None:
                 target.hearing.install()
-            self._handles.append(denoiser.register_forward_pre_hook(self._before, with_kwargs=True))
-            self._handles.append(denoiser.register_forward_hook(self._after, with_kwargs=True))
+            self._handles.append(denoiser.register_forward_pre_hook(untraced(self._before), with_kwargs=True))
+            self._handles.append(denoiser.register_forward_hook(untraced(self._after), with_kwargs=True))
         except BaseException:
             self.remove()
             raise

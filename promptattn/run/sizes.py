@@ -3,6 +3,7 @@
 import inspect
 from typing import Any
 
+from promptattn.denoisers import denoiser_of
 from promptattn.errors import ConfigError
 from promptattn.places import Grid
 
@@ -33,7 +34,7 @@ def latent_size(pipe: Any, height: int | None, width: int | None) -> Grid:
     """
     if height is not None and width is not None:
         return height // _scale(pipe), width // _scale(pipe)
-    denoiser = getattr(pipe, "unet", None) or pipe.transformer
+    denoiser = denoiser_of(pipe)
     usual = getattr(pipe, "default_sample_size", None) or getattr(denoiser.config, "sample_size", None)
     if usual is None:
         raise ConfigError(f"{type(pipe).__name__} does not tell what size its pictures have: give height and width.")

@@ -191,16 +191,6 @@ def test_what_is_no_prompt_is_refused(sd, prompt):
         promptattn.attend(sd, prompt)
 
 
-@pytest.mark.parametrize("how", ["returned", "in place", "a part"])
-def test_a_compiled_denoiser_is_refused_before_anything_is_touched(sd, how):
-    if how == "returned":
-        sd.unet = torch.compile(sd.unet, backend="eager")
-    else:
-        (sd.unet if how == "in place" else sd.unet.mid_block).compile(backend="eager")
-    with pytest.raises(UnsupportedModelError, match=r"compiled by torch\.compile"):
-        promptattn.attend(sd, "a red cat")
-
-
 def test_an_eager_text_encoder_stays_exact_and_says_that_words_are_not_recorded():
     pipe = tiny.sd()
     pipe.text_encoder.set_attn_implementation("eager")

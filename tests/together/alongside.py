@@ -89,7 +89,7 @@ def unchanged(
     with attend(pipe, PROMPT, negative, **options) as run:
         assert torch.equal(call(**run.inputs), expected)
     assert state(pipe) == before
-    denoiser = getattr(pipe, "unet", None) or pipe.transformer
+    denoiser = pipe.unet if hasattr(pipe, "unet") else pipe.transformer
     assert set(run.maps.layers) == (layers or reading_text(denoiser))
     whole(run)
     assert torch.equal(call(**text), expected)

@@ -67,7 +67,7 @@ def deleting(pipe: Any, run: Any, word: str | None = None) -> Iterator[Deleted]:
 
     None hides nothing, and attention is computed in float64: what differs then is rounding.
     """
-    denoiser = getattr(pipe, "unet", None) or pipe.transformer
+    denoiser = pipe.unet if hasattr(pipe, "unet") else pipe.transformer
     rows = [] if word is None else _rows(run, type(denoiser).__name__, word)
     mode = Deleted(pipe, denoiser, run.inputs["prompt_embeds"].shape[1], rows)
     handles = [

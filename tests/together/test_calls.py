@@ -26,7 +26,7 @@ def negative_of(kind, negative=NEGATIVE):
 
 
 def denoiser(pipe):
-    return getattr(pipe, "unet", None) or pipe.transformer
+    return pipe.unet if hasattr(pipe, "unet") else pipe.transformer
 
 
 # Batches.

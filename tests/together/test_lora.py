@@ -65,7 +65,7 @@ def test_the_scale_of_a_call_reaches_the_denoiser(kind, tmp_path):
     """The text encoder is run on entry, so its scale is that of `set_adapters`; `docs/together.md` says so."""
     pipe = ALL[kind]()
     pipe.load_lora_weights(file_of(ALL[kind](), tmp_path))
-    denoiser = getattr(pipe, "unet", None) or pipe.transformer
+    denoiser = pipe.unet if hasattr(pipe, "unet") else pipe.transformer
     given = {"cross_attention_kwargs" if hasattr(pipe, "unet") else "joint_attention_kwargs": {"scale": 0.3}}
     call = calling(pipe, **given)
     with attend(pipe, PROMPT, text_of(kind)) as run:

@@ -14,7 +14,7 @@ DEVICE = torch.device("cuda") if torch.cuda.is_available() else CPU
 
 
 def denoiser(pipe):
-    return getattr(pipe, "unet", None) or pipe.transformer
+    return pipe.unet if hasattr(pipe, "unet") else pipe.transformer
 
 
 def whole_models(pipe):
