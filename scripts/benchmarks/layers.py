@@ -47,7 +47,7 @@ CALLS: dict[str, Callable[[int], AttentionCall]] = {
 }
 """From the image's side in pixels to the call of the finest layer that sees text, by the kind of model."""
 
-COLUMNS = 26  # start, end, padding, and the tokens of a prompt of twenty words or so
+COLUMNS = 26  # start, end, the tokens of a prompt of twenty words or so, and all padding as one
 
 
 def variants(
@@ -61,7 +61,10 @@ def variants(
     queries, text = call.spans
     index = torch.arange(len(next(iter(words.values()))), device=device) + text + 3
     prompt = slice(call.batch - 1, call.batch)
-    columns = Columns(torch.arange(COLUMNS, device=device) + text, batch_rows=prompt, query_rows=queries)
+    rows = torch.arange(call.text, device=device)
+    columns = Columns(
+        rows + text, groups=rows.clamp(max=COLUMNS - 1), n_groups=COLUMNS, batch_rows=prompt, query_rows=queries
+    )
     weights = {name: _weights(call, index, some) for name, some in words.items()}
     mask = _mask(call, next(iter(weights.values()))).to(dtype)
 
