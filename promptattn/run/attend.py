@@ -286,8 +286,8 @@ class AttentionRun:
     ) -> RecordsSize:
         """How much a pipeline call with these arguments will stream, to the byte; there from entry on.
 
-        None is what the pipeline does unless it is told. For latents, calls and layers that the arguments do not tell
-        (image to image makes fewer steps), it is too much.
+        None is what the pipeline does unless it is told. What these arguments do not tell, such as the picture and the
+        strength of image to image, is not known here; `Stream(on_size=...)`, told at the first step, knows.
 
         Raises:
             ConfigError: before entry, and where the pipeline does not tell its usual size.
