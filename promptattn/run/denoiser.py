@@ -28,6 +28,7 @@ from promptattn.run.batch import Batch, Told
 from promptattn.run.composing import composed, prediction, with_prediction
 from promptattn.run.hearing import Hearing
 from promptattn.run.idle import Acted, why_idle
+from promptattn.run.lora import tell_of_scale
 from promptattn.run.planning import plan_records
 from promptattn.run.relations import check_heads, readers, relations
 from promptattn.run.script import Moment, Script, Timeline
@@ -117,6 +118,7 @@ class DenoiserWatch:
         self._generation = 0
         self._known: list[Batch] = []
         self._acted, self._strays = Acted(), Strays()
+        self._told_of_scale = False
         self._current: _Call | None = None
         self._again = False
         self._unguided: tuple[object, torch.Tensor] | None = None
@@ -219,6 +221,7 @@ class DenoiserWatch:
         if not batch.blocks:
             return None
         self.recognised += 1
+        self._told_of_scale = self._told_of_scale or tell_of_scale(self._pipe, kwargs)
         self.follower.advance(call.timestep, scheduler, taken)
         timeline = self._target.script.timeline(self.follower.total)
         if batch.rows is not None and self._generation != self.follower.generations:

@@ -9,6 +9,7 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 
 import promptattn
+from promptattn.errors import PromptAttnWarning
 
 ALL = tiny.PIPELINES | tiny.JOINT_PIPELINES
 PROJECTIONS = ["to_q", "to_k", "to_v", "to_out.0"]
@@ -65,18 +66,19 @@ def test_the_scale_of_a_call_reaches_the_denoiser(kind, tmp_path):
     """The text encoder is run on entry, so its scale is that of `set_adapters`; `docs/together.md` says so."""
     pipe = ALL[kind]()
     pipe.load_lora_weights(file_of(ALL[kind](), tmp_path))
-    denoiser = pipe.unet if hasattr(pipe, "unet") else pipe.transformer
     given = {"cross_attention_kwargs" if hasattr(pipe, "unet") else "joint_attention_kwargs": {"scale": 0.3}}
     call = calling(pipe, **given)
-    with attend(pipe, PROMPT, text_of(kind)) as run:
+    told = pytest.warns(PromptAttnWarning, match=r"scale 0\.3 .*text_encoder was run on entry.*set_adapters")
+    with told as warnings, attend(pipe, PROMPT, text_of(kind)) as run:
         ours = call(**run.inputs)
         embeds = {name: value for name, value in run.inputs.items() if isinstance(value, torch.Tensor)}
     assert torch.equal(ours, call(**embeds))
     assert not torch.equal(ours, calling(pipe)(**embeds))
+    assert sum("scale 0.3" in str(each.message) for each in warnings) == 1
     assert run.maps["cat"].array.max() > 0
-    assert denoiser.peft_config
 
 
+@pytest.mark.parametrize("kind", ["sd", "flux"])
 def test_scales_set_before_reach_both(kind, tmp_path):
     pipe = ALL[kind]()
     pipe.load_lora_weights(file_of(ALL[kind](), tmp_path), adapter_name="some")
@@ -86,6 +88,7 @@ def test_scales_set_before_reach_both(kind, tmp_path):
     unchanged(pipe, calling(pipe), text_of(kind))
 
 
+@pytest.mark.parametrize("kind", ["sdxl", "sd3"])
 def test_fused_weights(kind, tmp_path):
     pipe = ALL[kind]()
     pipe.load_lora_weights(file_of(ALL[kind](), tmp_path))
