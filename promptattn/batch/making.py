@@ -13,6 +13,7 @@ from promptattn.batch.folder import ITEM
 from promptattn.batch.grouping import Group
 from promptattn.batch.items import Item
 from promptattn.errors import PromptAttnError, PromptAttnWarning
+from promptattn.run.estimate import SHORT_OF_MEMORY
 from promptattn.run.from_config import CONFIG_FILE, filled_in, options_of, write_made
 from promptattn.run.generate import Generation, generate
 
@@ -88,7 +89,8 @@ def write(outcome: Outcome, pipe: Any, folder: Path) -> Outcome:
         "negative_prompt": item.negative,
         "seed": item.seed,
         "images": sorted(path.relative_to(into).as_posix() for path in into.rglob("image*.png")),
-        "warnings": outcome.warnings,
+        # What is kept does not depend on how full the machine was.
+        "warnings": [each for each in outcome.warnings if not each.startswith(SHORT_OF_MEMORY)],
         "digest": item.digest,
         "request": item.request,
     }

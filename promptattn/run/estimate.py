@@ -13,7 +13,10 @@ from promptattn.run.attend import AttentionRun, served
 from promptattn.run.counting import peak_bytes, twin_of
 from promptattn.telling import tell
 
-__all__ = ["Estimate", "Estimator", "first_of", "parameter_bytes"]
+__all__ = ["SHORT_OF_MEMORY", "Estimate", "Estimator", "first_of", "parameter_bytes"]
+
+SHORT_OF_MEMORY = "this run needs about"
+"""What the warning of too little memory begins with: it is about the machine at that moment, not about the prompt."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ class Estimator:
         self._activations = needed = _activations(self._pipe, denoiser, self._images, args, kwargs)
         if needed is not None and needed > self._free:
             tell(
-                f"this run needs about {readable(needed)} more memory, and {readable(self._free)} of {self._device} is"
+                f"{SHORT_OF_MEMORY} {readable(needed)} more memory, and {readable(self._free)} of {self._device} is"
                 " free; if it fails, choose a smaller --height and --width, or fewer images at once (--images,"
                 " --batch)."
             )

@@ -238,6 +238,16 @@ def test_too_little_memory_for_a_line_names_the_options(make, loaded, monkeypatc
         assert option in entry["error"]
 
 
+def test_how_full_the_machine_is_is_told_and_not_kept(make, monkeypatch):
+    monkeypatch.setattr("promptattn.run.estimate.free", lambda device: 1000)
+    notes = Notes()
+    result = make(["a cat"], telling=notes.telling)
+    ((severity, message),) = notes
+    assert severity == "warning"
+    assert message.startswith("line 1: this run needs about")
+    assert result.entries[0]["warnings"] == []
+
+
 def test_an_estimate_is_told_once_for_all_lines(make):
     notes = Notes()
     make(LINES, telling=notes.telling)
