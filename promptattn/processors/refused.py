@@ -91,6 +91,7 @@ REFUSED_PIPELINES: dict[str, str] = {
     "VersatileDiffusionTextToImagePipeline": _INSIDE,
     "VisualClozeGenerationPipeline": _PUT_TOGETHER,
     "VisualClozePipeline": _PUT_TOGETHER,
+    "ZImageOmniPipeline": "its text comes in pieces, before, between and behind the pictures that it is given",
 }
 """Pipelines that are refused although their denoiser is served in others: the reason, a clause."""
 
@@ -104,17 +105,10 @@ REFUSED: dict[str, Refusal] = {
     "BriaTransformer2DModel": Refusal(
         ("Bria",), "its pipeline encodes a prompt without padding and fills its rows up with zeros afterwards"
     ),
-    "CogView3PlusTransformer2DModel": Refusal(
-        ("CogView3+",), "its pipeline puts zeros in the place of negative embeddings that it is given"
-    ),
-    "CogView4Transformer2DModel": Refusal(
-        ("CogView4",), "its pipeline fills a text up on the left, to the next 16 tokens, and not to one length"
-    ),
     "CosmosTransformer3DModel": Refusal(
         ("Cosmos text to image",), "its latents and its text come as those of a video with one frame"
     ),
     "DreamLiteUNetModel": Refusal(("DreamLite",), _IN_A_TEMPLATE),
-    "ErnieImageTransformer2DModel": Refusal(("Ernie-Image",), _AS_LONG_AS_ITS_TOKENS),
     "Flux3Transformer2DModel": Refusal(("Flux.3",), "diffusers has only a modular pipeline for it"),
     "GlmImageTransformer2DModel": Refusal(
         ("GLM-Image",),
@@ -136,13 +130,11 @@ REFUSED: dict[str, Refusal] = {
     "Kandinsky5Transformer3DModel": Refusal(("Kandinsky 5",), _IN_A_TEMPLATE),
     "Krea2Transformer2DModel": Refusal(("Krea 2",), _IN_A_TEMPLATE),
     "LongCatImageTransformer2DModel": Refusal(("LongCat-Image",), _IN_A_TEMPLATE),
-    "Lumina2Transformer2DModel": Refusal(("Lumina 2",), _IN_A_TEMPLATE),
     "LuminaNextDiT2DModel": Refusal(("Lumina-Next",), _AS_LONG_AS_ITS_TOKENS),
     "NucleusMoEImageTransformer2DModel": Refusal(("NucleusMoE-Image",), _IN_A_TEMPLATE),
     "OmniGenTransformer2DModel": Refusal(
         ("OmniGen",), "it is its own text encoder: token ids go in beside the image, so there is no text to hand over"
     ),
-    "OvisImageTransformer2DModel": Refusal(("Ovis-Image",), _IN_A_TEMPLATE),
     "PRXTransformer2DModel": Refusal(("PRX",), _KEYS_TOGETHER),
     "PriorTransformer": Refusal(("Kandinsky 2.1", "Kandinsky 2.2"), _ONE_EMBEDDING),
     "QwenImage21Transformer2DModel": Refusal(("Qwen-Image 2.1",), _IN_A_TEMPLATE),
@@ -158,7 +150,6 @@ REFUSED: dict[str, Refusal] = {
     ),
     "WuerstchenDiffNeXt": Refusal(("Wuerstchen",), _TWO_MODELS),
     "WuerstchenPrior": Refusal(("Wuerstchen",), _TWO_MODELS),
-    "ZImageTransformer2DModel": Refusal(("Z-Image",), _IN_A_TEMPLATE),
 }
 
 

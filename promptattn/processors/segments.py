@@ -85,6 +85,12 @@ TEXT_LAYOUTS: dict[str, TextLayout] = {
     "PixArtTransformer2DModel": TextLayout(rows=(_ONE,), needed=_ONE, mask=1),
     "QwenImageTransformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken()),
     "Flux2Transformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken()),
+    "ZImageTransformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken(negative=1)),
+    "Lumina2Transformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken(negative=2)),
+    "CogView3PlusTransformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken(negative=1)),
+    "CogView4Transformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken(negative=1)),
+    "ErnieImageTransformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken()),
+    "OvisImageTransformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken(negative=1)),
 }
 
 

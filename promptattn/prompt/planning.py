@@ -149,8 +149,15 @@ def _in_template(
         found = framed(pipe, one.text, length)
         return (plan_framed(one, found.tokenizer, found, name=template.encoder, kept=template.keeps(pipe)),)
 
+    def read_as_it_stands(one: Prompt) -> tuple[EncoderPlan, ...]:
+        name = template.encoder
+        tokenizer = getattr(pipe, name.replace("text_encoder", "tokenizer"))
+        window = length or window_of(tokenizer, name, getattr(pipe, name, None))
+        return (plan_tokens(one, tokenizer, name=name, can_chunk=False, window=window),)
+
     parsed = [_parsed(text, syntax) for text in (prompt, "" if negative_prompt is None else negative_prompt)]
-    return TokenPlan(prompt=parsed[0], negative_prompt=parsed[1], encoders=read(parsed[0]), negative=read(parsed[1]))
+    negative = read(parsed[1]) if template.negative else read_as_it_stands(parsed[1])
+    return TokenPlan(prompt=parsed[0], negative_prompt=parsed[1], encoders=read(parsed[0]), negative=negative)
 
 
 def _findings(prompt: Prompt, encoders: Sequence[EncoderPlan]) -> list[Diagnostic]:

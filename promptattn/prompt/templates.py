@@ -45,7 +45,8 @@ class Template:
         encoder: the name of the text encoder whose rows the words are.
         first: name of the pipeline's attribute that says how many of the encoder's first rows are left out.
         kept: which of the encoder's rows are kept otherwise.
-        negative: whether negative prompts are read in the template too.
+        negative: whether negative prompts are read in the template too; if not, they are tokenised as they stand and
+            filled up to `max_sequence_length`.
     """
 
     encoder: str = "text_encoder"
@@ -61,6 +62,12 @@ class Template:
 TEMPLATES: dict[str, Template] = {
     "QwenImageTransformer2DModel": Template(first="prompt_template_encode_start_idx"),
     "Flux2Transformer2DModel": Template(),
+    "ZImageTransformer2DModel": Template(),
+    "Lumina2Transformer2DModel": Template(negative=False),
+    "CogView3PlusTransformer2DModel": Template(),
+    "CogView4Transformer2DModel": Template(),
+    "ErnieImageTransformer2DModel": Template(),
+    "OvisImageTransformer2DModel": Template(first="user_prompt_begin_id"),
 }
 
 

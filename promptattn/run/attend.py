@@ -243,7 +243,8 @@ class AttentionRun:
         """Keyword arguments for the pipeline's own `__call__`: embeddings in place of the prompts."""
         if not self._inputs:
             raise ConfigError("run.inputs is there once the run is entered: with attend(...) as run: ...")
-        return dict(self._inputs)
+        # Z-Image's pipeline writes into the lists that it is given.
+        return {name: list(each) if isinstance(each, list) else each for name, each in self._inputs.items()}
 
     @property
     def maps(self) -> HeatMaps:

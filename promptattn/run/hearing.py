@@ -96,7 +96,7 @@ class Hearing:
         for kind, texts in self._texts.items():
             if prompts == texts:
                 self._keep(kind, result[self._spoken.positive])
-            elif kind == "negative" and negatives == texts and at is not None and result[at] is not None:
+            elif kind == "negative" and negatives == texts and at is not None and _given(result[at]):
                 self._keep(kind, result[at])
 
     def _keep(self, kind: Kind, embeds: Any) -> None:
@@ -128,6 +128,11 @@ class Hearing:
             if self._weighting.where != "auto":
                 raise
             tell(f"weights below 0.5 fade out in the denoiser only, not in {name} too: {error}")
+
+
+def _given(embeds: Any) -> bool:
+    """Whether a pipeline made embeddings at all: None and an empty list are what it has where it is not guided."""
+    return embeds is not None and len(embeds) > 0
 
 
 def _known(rows: torch.Tensor, plans: tuple[EncoderPlan, ...]) -> Known:

@@ -11,6 +11,7 @@ from promptattn.processors.rows import Kind
 from promptattn.prompt import EncoderPlan, Prompt, TokenPlan, plan
 from promptattn.prompt.mixture import mixture
 from promptattn.prompt.planning import widened
+from promptattn.prompt.templates import template_of
 from promptattn.run.encoding import Encoded, EncoderMaps, encode, zeros_like
 from promptattn.run.slots import text_weights
 from promptattn.weighting import Method
@@ -113,7 +114,7 @@ class Wordings:
         self._record = record
         self._takes_negative = takes_negative
         self._zeros = without_negative and bool(pipe.config.get("force_zeros_for_empty_prompt", False))
-        self._readings: dict[_Identity, tuple[EncoderPlan, ...]] = {}
+        self._readings: dict[tuple[_Identity, bool], tuple[EncoderPlan, ...]] = {}
         self._plans: dict[tuple[_Identity, _Identity], TokenPlan] = {}
         self._batches: dict[tuple[int, ...], tuple[tuple[TokenPlan, ...], tuple[TokenPlan, ...]]] = {}
         self._strands: dict[Any, Strand] = {}
@@ -179,15 +180,19 @@ class Wordings:
                 prompt=prompt,
                 negative_prompt=negative,
                 encoders=self._read(prompt),
-                negative=self._read(negative),
+                negative=self._read(negative, negative=True),
             )
         return self._plans[key]
 
-    def _read(self, prompt: Prompt) -> tuple[EncoderPlan, ...]:
-        """The prompt's plans: the very same ones wherever it is asked for."""
-        key = _identity(prompt)
+    def _read(self, prompt: Prompt, *, negative: bool = False) -> tuple[EncoderPlan, ...]:
+        """The prompt's plans: the very same ones wherever it is asked for. negative: as a negative prompt is read."""
+        template = template_of(self._pipe)
+        apart = negative and template is not None and not template.negative
+        key = _identity(prompt), apart
         if key not in self._readings:
-            self._readings[key] = plan(self._pipe, prompt, max_sequence_length=self._text_length).encoders
+            texts = (Prompt(), prompt) if apart else (prompt, None)
+            found = plan(self._pipe, *texts, max_sequence_length=self._text_length)
+            self._readings[key] = found.negative if apart else found.encoders
         return self._readings[key]
 
     def _negative(self, strands: Strands, positive: Encoded, chunks: int) -> Encoded | None:

@@ -81,6 +81,11 @@ def ernie() -> Any:
         text_in_dim=WIDTH,
         rope_axes_dim=(4, 6, 6),
     )
+    with torch.no_grad():
+        for parameter in transformer.parameters():
+            if not parameter.any():
+                # It begins with nothing of what its layers do, nor with anything of its text.
+                parameter.normal_(std=0.1)
     return diffusers.ErnieImagePipeline(
         transformer=transformer,
         vae=autoencoders.flux2(),

@@ -80,7 +80,7 @@ def _self_attention(pipe, name):
     return tuple(layer for layer, kind in layout_of(denoiser).layers(denoiser).items() if kind == "image")
 
 
-WITH_SELF_ATTENTION = [name for name in SERVED if name not in JOINT] + ["sd3.5-dual"]
+WITH_SELF_ATTENTION = [name for name in SERVED if name not in JOINT] + ["sd3.5-dual", "lumina2", "z-image"]
 
 
 @pytest.mark.parametrize("name", WITH_SELF_ATTENTION)

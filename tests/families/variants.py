@@ -84,6 +84,13 @@ def _qwen_control(own: Parts, **more: Any) -> Parts:
     return dict(controlnet=_acting(seeded(diffusers.QwenImageControlNetModel, **same | more)))
 
 
+def _z_image_control(own: Parts, channels: int) -> Parts:
+    """channels: of the picture that it goes by, and of what is to be repainted and its mask, where there are such."""
+    sizes = {name: own["transformer"].config[name] for name in ("dim", "n_refiner_layers", "n_heads", "n_kv_heads")}
+    net = seeded(diffusers.ZImageControlNetModel, control_layers_places=[0], control_in_dim=channels, **sizes)
+    return dict(controlnet=_acting(net))
+
+
 def _acting(net: torch.nn.Module) -> torch.nn.Module:
     """A ControlNet begins with zeros at its ends, and would do nothing."""
     noise = torch.Generator().manual_seed(0)
@@ -230,7 +237,28 @@ VARIANTS = (
         dict(control_image=PICTURE, control_mask=MASK) | SIZE,
         functools.partial(_qwen_control, extra_condition_channels=4),
     ),
-    Variant(diffusers.Flux2KleinInpaintPipeline, "flux2-klein", REPAINTED | SIZE),
+    Variant(diffusers.ZImageImg2ImgPipeline, "z-image", dict(image=PICTURE) | SIZE),
+    Variant(diffusers.ZImageInpaintPipeline, "z-image", REPAINTED | SIZE),
+    Variant(
+        diffusers.ZImageControlNetPipeline,
+        "z-image",
+        dict(control_image=PICTURE, controlnet_conditioning_scale=1.0) | SIZE,
+        functools.partial(_z_image_control, channels=4),
+    ),
+    Variant(
+        diffusers.ZImageControlNetInpaintPipeline,
+        "z-image",
+        dict(control_image=PICTURE, controlnet_conditioning_scale=1.0) | REPAINTED | SIZE,
+        functools.partial(_z_image_control, channels=9),
+    ),
+    Variant(
+        diffusers.CogView4ControlPipeline,
+        "cogview4",
+        dict(control_image=PICTURE, guidance_scale=4.0) | SIZE,
+        lambda own: dict(
+            transformer=seeded(type(own["transformer"]), **own["transformer"].config | dict(in_channels=8))
+        ),
+    ),
     Variant(
         diffusers.PixArtSigmaPAGPipeline,
         "pixart-sigma",

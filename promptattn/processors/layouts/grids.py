@@ -4,7 +4,7 @@ from typing import Any
 
 from promptattn.places import Grid
 
-__all__ = ["halvings", "packed", "patches"]
+__all__ = ["first_patches", "halvings", "packed", "patches"]
 
 
 def halvings(size: Grid, config: Any) -> list[Grid]:
@@ -24,3 +24,9 @@ def patches(size: Grid, config: Any) -> list[Grid]:
 def packed(size: Grid, config: Any) -> list[Grid]:
     """The one grid of a transformer whose pipelines pack latents two by two."""
     return [(size[0] // 2, size[1] // 2)]
+
+
+def first_patches(size: Grid, config: Any) -> list[Grid]:
+    """The one grid of a transformer that knows several sizes of patches, of which the first is used unless said."""
+    side = config.all_patch_size[0]
+    return [(size[0] // side, size[1] // side)]

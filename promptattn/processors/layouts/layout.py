@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -28,11 +28,13 @@ class Seats:
     """Where text and image sit among the keys of a layer that has both.
 
     text, image: the rows of the text argument, and those of the image that is made. keys: how many there are in all.
+    queries: how many queries layers have that are the image's alone, where it is filled up to more rows than places.
     """
 
     text: slice
     image: slice
     keys: int
+    queries: int | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Layout:
         grids: from that size and the denoiser's config to every grid (height, width) that an attention layer may see,
             the finest first.
         kind: from a layer's module to its kind.
+        refiners: from the beginning of a layer's name to its kind, where that is another than its module tells.
         attention: how its image rows attend to the text.
         text: name of the forward argument that holds the text embeddings, `[batch, token, channel]`.
         as_rows: from that argument, where it is no such tensor, to one; None where it is.
@@ -70,6 +73,7 @@ class Layout:
     grids: Callable[[Grid, Any], list[Grid]]
     kind: Callable[[torch.nn.Module], LayerKind]
     attention: Literal["cross", "joint", "added"] = "joint"
+    refiners: Mapping[str, LayerKind] = field(default_factory=dict)
     text: str = "encoder_hidden_states"
     as_rows: Callable[[Any], torch.Tensor] | None = None
     seats: Callable[[Mapping[str, Any], torch.Tensor, Grid], Seats] | None = None
@@ -202,7 +206,10 @@ class Layout:
 
     def layers(self, denoiser: torch.nn.Module) -> dict[str, LayerKind]:
         """The kind of every attention layer, by name, in the order in which the modules stand."""
-        return {name: self.kind(layer) for name, layer in attention_layers(denoiser).items()}
+        return {
+            name: next((kind for start, kind in self.refiners.items() if name.startswith(start)), self.kind(layer))
+            for name, layer in attention_layers(denoiser).items()
+        }
 
 
 @dataclass(frozen=True)
@@ -239,6 +246,8 @@ class DenoiserCall:
         if kind == "joint":
             grid = next(iter(self.grids.values()))
             return Places(grid, self.seats.image, self.seats.text) if queries == self.seats.keys else None
+        if queries == self.seats.queries:
+            queries = next(iter(self.grids))
         grid_of_queries = self.grids.get(queries)
         if grid_of_queries is None or kind == "text":
             return None

@@ -9,7 +9,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from promptattn.errors import UnsupportedModelError
 from promptattn.places import Grid
 
-__all__ = ["of_latents", "of_positions", "of_sample", "of_shapes"]
+__all__ = ["of_latents", "of_list", "of_packed_latents", "of_positions", "of_sample", "of_shapes"]
 
 
 def of_sample(arguments: Mapping[str, Any]) -> Grid:
@@ -19,6 +19,18 @@ def of_sample(arguments: Mapping[str, Any]) -> Grid:
 
 def of_latents(arguments: Mapping[str, Any]) -> Grid:
     height, width = arguments["hidden_states"].shape[-2:]
+    return int(height), int(width)
+
+
+def of_packed_latents(arguments: Mapping[str, Any]) -> Grid:
+    """Of `[batch, channel, height, width]` whose channels hold two latent pixels by two."""
+    height, width = of_latents(arguments)
+    return 2 * height, 2 * width
+
+
+def of_list(arguments: Mapping[str, Any]) -> Grid:
+    """Of a list `x` with the latents of each image, `[channel, frame, height, width]`."""
+    height, width = arguments["x"][0].shape[-2:]
     return int(height), int(width)
 
 

@@ -6,7 +6,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from promptattn.errors import UnsupportedModelError
-from promptattn.processors.layouts import grids, kinds, sizes
+from promptattn.processors.layouts import grids, kinds, seats, sizes, text
 from promptattn.processors.layouts.layout import Layout
 from promptattn.processors.refused import why_refused
 
@@ -62,6 +62,41 @@ LAYOUTS: dict[str, Layout] = {
     ),
     "Flux2Transformer2DModel": Layout(
         {"Flux.2": "Mistral 3", "Flux.2 Klein": "Qwen3"}, sizes.of_positions, grids.packed, kinds.always_joint
+    ),
+    "ZImageTransformer2DModel": Layout(
+        {"Z-Image": "Qwen3"},
+        sizes.of_list,
+        grids.first_patches,
+        kinds.always_joint,
+        refiners={"noise_refiner": "image", "context_refiner": "text"},
+        text="cap_feats",
+        as_rows=text.filled_up,
+        seats=seats.by_32,
+        sample="x",
+        timestep="t",
+        negative_first=False,
+    ),
+    "Lumina2Transformer2DModel": Layout(
+        {"Lumina 2": "Gemma 2"},
+        sizes.of_latents,
+        grids.patches,
+        kinds.always_joint,
+        refiners={"noise_refiner": "image", "context_refiner": "text"},
+        seats=seats.behind_own_text,
+    ),
+    "CogView3PlusTransformer2DModel": Layout({"CogView3+": "T5"}, sizes.of_latents, grids.patches, kinds.always_joint),
+    "CogView4Transformer2DModel": Layout({"CogView4": "GLM-4"}, sizes.of_latents, grids.patches, kinds.always_joint),
+    "ErnieImageTransformer2DModel": Layout(
+        {"Ernie-Image": "Mistral 3"},
+        sizes.of_packed_latents,
+        grids.packed,
+        kinds.always_joint,
+        text="text_bth",
+        as_rows=text.filled_up,
+        text_first=False,
+    ),
+    "OvisImageTransformer2DModel": Layout(
+        {"Ovis-Image": "Qwen3"}, sizes.of_positions, grids.packed, kinds.always_joint
     ),
 }
 

@@ -1,0 +1,36 @@
+"""Where text and image sit among the keys of layers that have both, where they do not simply lie side by side."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from promptattn.errors import UnsupportedModelError
+from promptattn.places import Grid
+from promptattn.processors.layouts.layout import Seats
+
+__all__ = ["behind_own_text", "by_32"]
+
+
+def by_32(arguments: Mapping[str, Any], text: torch.Tensor, grid: Grid) -> Seats:
+    """Z-Image: image, then text, each filled up to a multiple of 32 rows."""
+    places, tokens = grid[0] * grid[1], int(text.shape[1])
+    image = _up_to_32(places)
+    return Seats(slice(image, image + tokens), slice(0, places), image + _up_to_32(tokens), queries=image)
+
+
+def _up_to_32(rows: int) -> int:
+    return rows + -rows % 32
+
+
+def behind_own_text(arguments: Mapping[str, Any], text: torch.Tensor, grid: Grid) -> Seats:
+    """Lumina 2: each image right behind those rows of its text that are no padding."""
+    lengths = set(arguments["encoder_attention_mask"].sum(dim=1).tolist())
+    if len(lengths) > 1:
+        raise UnsupportedModelError(
+            f"texts of {', '.join(map(str, sorted(lengths)))} tokens came in one call, and Lumina 2 puts each image"
+            " right behind its text, so images stand in different rows; make these prompts one at a time."
+        )
+    (tokens,) = lengths
+    places = grid[0] * grid[1]
+    return Seats(slice(0, tokens), slice(tokens, tokens + places), tokens + places)

@@ -1,0 +1,34 @@
+"""Texts that come as something else than `[batch, token, channel]`, as such a tensor."""
+
+from collections.abc import MutableMapping, Sequence
+from weakref import ReferenceType, ref
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.weak import WeakIdKeyDictionary
+
+__all__ = ["filled_up"]
+
+
+def filled_up(texts: torch.Tensor | Sequence[torch.Tensor]) -> torch.Tensor:
+    """Texts `[token, channel]` of any length, behind each other in the batch, zeros behind the shorter ones.
+
+    The very same tensor for the very same texts: pipelines make a new list of them at every step, and what is known of
+    a text is known by its tensor.
+    """
+    if isinstance(texts, torch.Tensor):
+        return texts
+    key = [(ref(each), None if each.is_inference() else each._version) for each in texts]
+    for known, rows in _known.setdefault(texts[0], []):
+        if len(known) == len(key) and all(
+            one() is other() and version == now for (one, version), (other, now) in zip(known, key, strict=True)
+        ):
+            return rows
+    rows = pad_sequence(list(texts), batch_first=True)
+    # The newest alone: an older one is of texts that were written to, or of a run that is over.
+    _known[texts[0]] = [*_known[texts[0]][-1:], (key, rows)]
+    return rows
+
+
+_Key = list[tuple["ReferenceType[torch.Tensor]", int | None]]
+_known: MutableMapping[torch.Tensor, list[tuple[_Key, torch.Tensor]]] = WeakIdKeyDictionary()
