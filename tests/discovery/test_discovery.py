@@ -72,6 +72,9 @@ FOUND_WHOLE = (
 LIKE_ANOTHER = ("stable-diffusion-2", "lcm", "sd3", "flux", "pixart-alpha")
 # Their pipelines' own defaults ask for layers that a tiny text encoder does not have.
 NOT_BY_DEFAULT = tuple(name for name in SERVED if "text_encoder_out_layers" in FAMILIES[name].call)
+# What their pipelines make of embeddings that they are given is not tried: of these the table knows that they must be
+# given texts.
+SPOKEN_BY_THE_TABLE = ("cogview3-plus", "lumina2", "ovis")
 
 
 def _can_be_found(pipe, denoiser):
@@ -111,7 +114,7 @@ def test_what_is_found_is_what_the_table_says_or_nothing(name, unknown):
     assert found.pooled in ((), table.pooled)
     for size in ((64, 64), (32, 48), (20, 40)):
         assert found.grids(size, denoiser.config) == table.grids(size, denoiser.config)
-    if text is not None:
+    if text is not None and name not in SPOKEN_BY_THE_TABLE:
         assert dataclasses.replace(FOUND_TEXTS[denoiser], needed=text.needed) == text
 
 

@@ -83,6 +83,7 @@ LAYOUTS: dict[str, Layout] = {
         kinds.always_joint,
         refiners={"noise_refiner": "image", "context_refiner": "text"},
         seats=seats.behind_own_text,
+        mask="encoder_attention_mask",
     ),
     "CogView3PlusTransformer2DModel": Layout({"CogView3+": "T5"}, sizes.of_latents, grids.patches, kinds.always_joint),
     "CogView4Transformer2DModel": Layout({"CogView4": "GLM-4"}, sizes.of_latents, grids.patches, kinds.always_joint),
