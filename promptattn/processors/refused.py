@@ -99,12 +99,6 @@ REFUSED: dict[str, Refusal] = {
     "BriaFibo2Transformer2DModel": Refusal(
         ("Bria FIBO 2",), "its text is condensed into gist tokens, none of which is one word"
     ),
-    "BriaFiboTransformer2DModel": Refusal(
-        ("Bria FIBO",), "every layer of it gets text rows of another layer of the language model"
-    ),
-    "BriaTransformer2DModel": Refusal(
-        ("Bria",), "its pipeline encodes a prompt without padding and fills its rows up with zeros afterwards"
-    ),
     "CosmosTransformer3DModel": Refusal(
         ("Cosmos text to image",), "its latents and its text come as those of a video with one frame"
     ),
@@ -115,29 +109,30 @@ REFUSED: dict[str, Refusal] = {
         "words reach it as prior tokens that another model writes; only texts in quotes have rows of their own",
     ),
     "HiDreamImageTransformer2DModel": Refusal(
-        ("HiDream",), "every layer of it gets text rows of another layer of the language model"
+        ("HiDream",),
+        "a prompt stands in its keys three times, in rows of T5 and twice in rows of Llama, and promptattn places one"
+        " run of rows",
     ),
     "HunyuanDiT2DModel": Refusal(
         ("HunyuanDiT",), "the texts of its two encoders come as two arguments, which promptattn does not join yet"
     ),
     "HunyuanImageTransformer2DModel": Refusal(("HunyuanImage",), _IN_A_TEMPLATE),
-    "Ideogram4Transformer2DModel": Refusal(("Ideogram 4",), _IN_A_TEMPLATE),
+    "Ideogram4Transformer2DModel": Refusal(
+        ("Ideogram 4",),
+        "its prompts are encoded into one sequence with the places of the image, and it is guided by a second denoiser",
+    ),
     "JoyImageEditPlusTransformer3DModel": Refusal(("JoyImage-Edit-Plus",), _READS_A_PICTURE),
     "JoyImageEditTransformer3DModel": Refusal(("JoyImage-Edit",), _READS_A_PICTURE),
     "Kandinsky3UNet": Refusal(
         ("Kandinsky 3",), "its pipeline cuts text and mask after the longest prompt's last token"
     ),
     "Kandinsky5Transformer3DModel": Refusal(("Kandinsky 5",), _IN_A_TEMPLATE),
-    "Krea2Transformer2DModel": Refusal(("Krea 2",), _IN_A_TEMPLATE),
-    "LongCatImageTransformer2DModel": Refusal(("LongCat-Image",), _IN_A_TEMPLATE),
     "LuminaNextDiT2DModel": Refusal(("Lumina-Next",), _AS_LONG_AS_ITS_TOKENS),
-    "NucleusMoEImageTransformer2DModel": Refusal(("NucleusMoE-Image",), _IN_A_TEMPLATE),
     "OmniGenTransformer2DModel": Refusal(
         ("OmniGen",), "it is its own text encoder: token ids go in beside the image, so there is no text to hand over"
     ),
     "PRXTransformer2DModel": Refusal(("PRX",), _KEYS_TOGETHER),
     "PriorTransformer": Refusal(("Kandinsky 2.1", "Kandinsky 2.2"), _ONE_EMBEDDING),
-    "QwenImage21Transformer2DModel": Refusal(("Qwen-Image 2.1",), _IN_A_TEMPLATE),
     "SanaTransformer2DModel": Refusal(("Sana", "Sana-Sprint"), _IN_A_TEMPLATE),
     "StableCascadeUNet": Refusal(("Stable Cascade",), _TWO_MODELS),
     "UNetControlNetXSModel": Refusal(

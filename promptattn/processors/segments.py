@@ -1,8 +1,8 @@
 """Where each text encoder's output stands among the text rows that a denoiser is given."""
 
 import inspect
-from collections.abc import MutableMapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -47,10 +47,13 @@ class Spoken:
     """Where embeddings stand among the results of `encode_prompt`, for a pipeline that is given its prompts as text.
 
     negative: where those of the negative prompt stand if they come from the same call; None if it has its own call.
+    as_written: arguments of the pipeline's call by which it reads prompts as they are written, where a language model of
+        its own rewrites them unless told.
     """
 
     positive: int = 0
     negative: int | None = None
+    as_written: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,16 @@ TEXT_LAYOUTS: dict[str, TextLayout] = {
     "Lumina2Transformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken(negative=2)),
     "CogView3PlusTransformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken(negative=1)),
     "CogView4Transformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken(negative=1)),
-    "ErnieImageTransformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken()),
+    "ErnieImageTransformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken(as_written={"use_pe": False})),
     "OvisImageTransformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken(negative=1)),
+    "BriaTransformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken(negative=1)),
+    "BriaFiboTransformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken(negative=1)),
+    "NucleusMoEImageTransformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken()),
+    "QwenImage21Transformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken()),
+    "Krea2Transformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken()),
+    "LongCatImageTransformer2DModel": TextLayout(
+        rows=(_ONE,), spoken=Spoken(as_written={"enable_prompt_rewrite": False})
+    ),
 }
 
 

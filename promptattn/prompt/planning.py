@@ -147,7 +147,7 @@ def _in_template(
 
     def read(one: Prompt) -> tuple[EncoderPlan, ...]:
         found = framed(pipe, one.text, length)
-        return (plan_framed(one, found.tokenizer, found, name=template.encoder, kept=template.keeps(pipe)),)
+        return (plan_framed(one, found.tokenizer, found, name=template.encoder, kept=template.keeps(pipe, found)),)
 
     def read_as_it_stands(one: Prompt) -> tuple[EncoderPlan, ...]:
         name = template.encoder
@@ -200,6 +200,8 @@ def sequence_length(pipe: Any, given: int | None) -> int | None:
         return None
     if given is None:
         default = parameters["max_sequence_length"].default
+        if default is None:
+            default = getattr(pipe, "default_max_sequence_length", None)
         return default if isinstance(default, int) else None
     if isinstance(given, bool) or not isinstance(given, int) or given < 1:
         raise ConfigError(f"max_sequence_length={given!r} must be a whole number from 1.")

@@ -9,8 +9,8 @@ import inspect
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from promptattn.denoisers import denoiser_of
 from promptattn.errors import UnsupportedModelError
@@ -45,6 +45,8 @@ class Template:
         encoder: the name of the text encoder whose rows the words are.
         first: name of the pipeline's attribute that says how many of the encoder's first rows are left out.
         kept: which of the encoder's rows are kept otherwise.
+        bare: whether those of what stands round a prompt and its padding are left out, however many they are.
+        side: where the shorter prompts of a batch are filled up, if not where the tokenizer does.
         negative: whether negative prompts are read in the template too; if not, they are tokenised as they stand and
             filled up to `max_sequence_length`.
     """
@@ -52,15 +54,19 @@ class Template:
     encoder: str = "text_encoder"
     first: str | None = None
     kept: Kept = ALL
+    bare: bool = False
+    side: Literal["left", "right"] | None = None
     negative: bool = True
 
-    def keeps(self, pipe: Any) -> Kept:
+    def keeps(self, pipe: Any, framed: "Framed") -> Kept:
+        if self.bare:
+            return Kept(*framed.around)
         return self.kept if self.first is None else Kept(int(getattr(pipe, self.first)))
 
 
 # By the denoiser's class.
 TEMPLATES: dict[str, Template] = {
-    "QwenImageTransformer2DModel": Template(first="prompt_template_encode_start_idx"),
+    "QwenImageTransformer2DModel": Template(first="prompt_template_encode_start_idx", side="right"),
     "Flux2Transformer2DModel": Template(),
     "ZImageTransformer2DModel": Template(),
     "Lumina2Transformer2DModel": Template(negative=False),
@@ -68,6 +74,12 @@ TEMPLATES: dict[str, Template] = {
     "CogView4Transformer2DModel": Template(),
     "ErnieImageTransformer2DModel": Template(),
     "OvisImageTransformer2DModel": Template(first="user_prompt_begin_id"),
+    "BriaTransformer2DModel": Template(),
+    "BriaFiboTransformer2DModel": Template(),
+    "NucleusMoEImageTransformer2DModel": Template(),
+    "QwenImage21Transformer2DModel": Template(first="_drop_idx", side="right"),
+    "Krea2Transformer2DModel": Template(first="prompt_template_encode_start_idx"),
+    "LongCatImageTransformer2DModel": Template(bare=True),
 }
 
 
@@ -76,7 +88,8 @@ class Framed:
     """A prompt as its text encoder reads it.
 
     tokens: those of the prompt, their characters those of the clean text; lost: those that did not fit; frame: what
-    stands round them; ids: all that the encoder is given, filled up; tokenizer: what made them.
+    stands round them; ids: all that the encoder is given, filled up; tokenizer: what made them; around: how many ids
+    stand before what the prompt was tokenised with, and behind that and its padding.
     """
 
     tokens: tuple[RawToken, ...]
@@ -84,6 +97,7 @@ class Framed:
     frame: Frame
     ids: tuple[int, ...]
     tokenizer: Tokenizer
+    around: tuple[int, int]
 
 
 def template_of(pipe: Any) -> Template | None:
@@ -106,7 +120,13 @@ def framed(pipe: Any, text: str, max_sequence_length: int | None = None) -> Fram
     assert template is not None
     sentinel = _observed(pipe, template, _SENTINEL, max_sequence_length)
     before, found, after = sentinel.text.partition(_SENTINEL)
+    usual = _index_of(sentinel.tokenised(truncated=True).ids, sentinel.ids) or 0
     seen = _observed(pipe, template, text, max_sequence_length)
+    if not seen.calls or (not text.strip() and seen.text != before + text + after):
+        # Nothing to tokenise: all that the encoder reads is what stands round a prompt.
+        stock = _placed(sentinel, range(len(before), len(before) + len(_SENTINEL)), 0, usual, template)
+        frame = replace(stock.frame, before=seen.ids, after=())
+        return replace(stock, tokens=(), lost=(), frame=frame, ids=seen.ids)
     inner = seen.text[len(before) : len(seen.text) - len(after)]
     if not found or seen.text != before + inner + after or inner.strip() != text.strip():
         raise UnsupportedModelError(
@@ -114,13 +134,18 @@ def framed(pipe: Any, text: str, max_sequence_length: int | None = None) -> Fram
             " promptattn cannot tell which of its tokens are which words."
         )
     shift = text.find(inner) if inner else 0
-    return _placed(seen, len(before), len(before) + len(inner), shift, template.encoder)
+    return _placed(seen, range(len(before), len(before) + len(inner)), shift, usual, template)
 
 
-def _placed(seen: "_Observed", start: int, stop: int, shift: int, name: str) -> Framed:
-    """The reading of a prompt that is `seen.text[start:stop]`, its first character the `shift`-th of the clean text."""
+def _placed(seen: "_Observed", prompt: range, shift: int, usual: int, template: Template) -> Framed:
+    """The reading of a prompt.
+
+    prompt: its place in `seen.text`; its first character is the `shift`-th of the clean text. usual: the row of another
+    prompt's first token, which tells places apart where the same ids stand twice.
+    """
     read = seen.tokenised(truncated=True)
     every = seen.tokenised(truncated=False)
+    start, stop = prompt.start, prompt.stop
 
     def inside(places: Sequence[tuple[int, int]]) -> range:
         found = [at for at, (first, last) in enumerate(places) if first < stop and last > start and last > first]
@@ -139,37 +164,47 @@ def _placed(seen: "_Observed", start: int, stop: int, shift: int, name: str) -> 
         )
 
     own, whole = inside(read.places), inside(every.places)
-    first = _index_of(read.ids, seen.ids)
+    first = _index_of(read.ids, seen.ids, usual)
     if first is None:
         raise UnsupportedModelError(
-            f"{name} is given other tokens than its tokenizer made of the prompt in its template, so no weight could be"
-            " placed; its pipeline is not one promptattn knows."
+            f"{template.encoder} is given other tokens than its tokenizer made of the prompt in its template, so no"
+            " weight could be placed; its pipeline is not one promptattn knows."
         )
+    lead, tail = seen.ids[:first], seen.ids[first + len(read.ids) :]
+    padding = int(seen.tokenizer.pad_token_id or 0) if not lead + tail else (lead or tail)[0]
+    side = seen.padding_side if not lead + tail else "left" if lead else "right"
+    if any(each != padding for each in lead + tail):
+        # Padding between, or other ids round what the prompt was tokenised with, are as good as a template.
+        padding, fixed = int(seen.tokenizer.pad_token_id or 0), (lead, tail)
+    else:
+        fixed = ((), ())
     return Framed(
         tokens=tokens(read.ids, read.places, own),
         lost=tokens(every.ids, every.places, whole)[len(own) :],
         frame=Frame(
-            before=tuple(read.ids[: own.start]),
-            after=tuple(read.ids[own.stop :]),
-            padding=_padding(seen.ids, first, len(read.ids), seen.tokenizer),
-            padding_side="left" if first else "right",
+            before=(*fixed[0], *read.ids[: own.start]),
+            after=(*read.ids[own.stop :], *fixed[1]),
+            padding=padding,
+            padding_side=template.side or side,
         ),
         ids=seen.ids,
         tokenizer=seen.tokenizer,
+        around=(len(fixed[0]), len(_without_leading(padding, fixed[1]))),
     )
 
 
-def _index_of(part: Sequence[int], whole: Sequence[int]) -> int | None:
-    """Where `part` stands in `whole`, which is filled up on one side at most."""
-    for first in dict.fromkeys((0, len(whole) - len(part))):
-        if first >= 0 and list(whole[first : first + len(part)]) == list(part):
+def _index_of(part: Sequence[int], whole: Sequence[int], usual: int = 0) -> int | None:
+    """Where `part` stands in `whole`: at one of its ends, in the usual place, or anywhere."""
+    last = len(whole) - len(part)
+    for first in dict.fromkeys((usual, 0, last, *range(last))):
+        if 0 <= first <= last and list(whole[first : first + len(part)]) == list(part):
             return first
     return None
 
 
-def _padding(ids: Sequence[int], first: int, length: int, tokenizer: Tokenizer) -> int:
-    filling = (*ids[:first], *ids[first + length :])
-    return filling[0] if filling else int(tokenizer.pad_token_id or 0)
+def _without_leading(padding: int, ids: Sequence[int]) -> Sequence[int]:
+    start = next((at for at, each in enumerate(ids) if each != padding), len(ids))
+    return ids[start:]
 
 
 # Watching a pipeline encode.
@@ -185,26 +220,37 @@ class _Tokens:
 
 @dataclass(frozen=True)
 class _Observed:
-    """One text as it was tokenised, how, and the ids that the text encoder was given."""
+    """One text as it was tokenised, in one call or piece by piece, and the ids that the text encoder was given.
 
-    tokenizer: Any
-    text: str
-    options: dict[str, Any]
+    Without a call where there was no text to tokenise.
+    """
+
+    calls: "tuple[_Call, ...]"
     ids: tuple[int, ...]
+
+    @property
+    def text(self) -> str:
+        return "".join(call.text for call in self.calls)
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.calls[0].tokenizer
+
+    @property
+    def padding_side(self) -> str:
+        return str(self.calls[0].options.get("padding_side") or self.tokenizer.padding_side)
 
     def tokenised(self, *, truncated: bool) -> _Tokens:
         """Not filled up. truncated: cut off as it was, or whole."""
-        options = {name: value for name, value in self.options.items() if name in _KEPT_OPTIONS}
-        if truncated:
-            options |= {name: value for name, value in self.options.items() if name in ("truncation", "max_length")}
-        made = self.tokenizer(self.text, **options, return_offsets_mapping=True, verbose=False)
-        spoken = made.sequence_ids(0)
-        # A token that the tokenizer adds by itself stands for no character.
-        places = [
-            (start, end) if who is not None else (0, 0)
-            for who, (start, end) in zip(spoken, made["offset_mapping"], strict=True)
-        ]
-        return _Tokens(tuple(made["input_ids"]), tuple(places))
+        ids: list[int] = []
+        places: list[tuple[int, int]] = []
+        start = 0
+        for call in self.calls:
+            made = call.again(truncated=truncated)
+            ids += made.ids
+            places += [(start + first, start + last) for first, last in made.places]
+            start += len(call.text)
+        return _Tokens(tuple(ids), tuple(places))
 
 
 _KEPT_OPTIONS = ("add_special_tokens", "split_special_tokens", "sanitize_control_tokens")
@@ -241,14 +287,25 @@ def _observed(pipe: Any, template: Template, text: str, max_sequence_length: int
             " cannot see how it reads it."
         )
     ids = tuple(int(each) for each in given[0][0].tolist())
-    fitting = [call for call in calls if call.is_of(ids)]
+    fitting = [(call,) for call in calls if call.is_of(ids)] or list(_runs(calls, text, ids))
+    if not fitting and not text.strip():
+        return _Observed((), ids)
     if not fitting:
         raise UnsupportedModelError(
-            f"what {type(pipe).__name__} gives {template.encoder} to read is nothing that its tokenizer made of one"
+            f"what {type(pipe).__name__} gives {template.encoder} to read is nothing that its tokenizer made of the"
             " text, so promptattn cannot tell which of its tokens are which words."
         )
-    call = max(fitting, key=lambda each: len(each.text))
-    return _Observed(call.tokenizer, call.text, call.options, ids)
+    return _Observed(max(fitting, key=lambda run: sum(len(call.text) for call in run)), ids)
+
+
+def _runs(calls: "Sequence[_Call]", text: str, ids: Sequence[int]) -> "Iterator[tuple[_Call, ...]]":
+    """Calls in a row that tokenised the text, whose ids stand together somewhere in these."""
+    for first in range(len(calls)):
+        for last in range(first, len(calls)):
+            run = tuple(calls[first : last + 1])
+            made = [each for call in run for each in _bare(call.ids, call.tokenizer)]
+            if made and text.strip() in "".join(call.text for call in run) and _index_of(made, ids) is not None:
+                yield run
 
 
 def _options(pipe: Any, text: str, max_sequence_length: int | None) -> dict[str, Any]:
@@ -277,6 +334,20 @@ class _Call:
         """Whether the ids that an encoder was given are these, filled up further or less."""
         one, other = _bare(self.ids, self.tokenizer), _bare(ids, self.tokenizer)
         return bool(one) and one == other
+
+    def again(self, *, truncated: bool) -> _Tokens:
+        """The text tokenised once more, not filled up. truncated: cut off as it was, or whole."""
+        options = {name: value for name, value in self.options.items() if name in _KEPT_OPTIONS}
+        if truncated:
+            options |= {name: value for name, value in self.options.items() if name in ("truncation", "max_length")}
+        made = self.tokenizer(self.text, **options, return_offsets_mapping=True, verbose=False)
+        spoken = made.sequence_ids(0)
+        # A token that the tokenizer adds by itself stands for no character.
+        places = [
+            (start, end) if who is not None else (0, 0)
+            for who, (start, end) in zip(spoken, made["offset_mapping"], strict=True)
+        ]
+        return _Tokens(tuple(made["input_ids"]), tuple(places))
 
 
 def _bare(ids: Sequence[int], tokenizer: Any) -> tuple[int, ...]:

@@ -380,7 +380,8 @@ class AttentionRun:
             inputs["num_images_per_prompt"] = self._images_per_prompt
         if self._text_length is not None:
             inputs["max_sequence_length"] = self._text_length
-        return inputs
+        spoken = spoken_of(self._denoiser)
+        return inputs if spoken is None else {**inputs, **spoken.as_written}
 
     def _hearing(self, spoken: Spoken) -> Hearing:
         plans: dict[Kind, list[tuple[EncoderPlan, ...]]] = {"positive": [each.encoders for each in self._script.plans]}

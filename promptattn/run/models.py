@@ -46,12 +46,13 @@ def models() -> tuple[Model, ...]:
 _WEIGHTING: dict[LayerKind, str] = {
     "cross": "cross-attention",
     "joint": "text keys of joint attention",
+    "added": "text keys beside the image's",
 }
 
 
 def _served() -> Iterator[Model]:
     for denoiser, layout in LAYOUTS.items():
-        kinds: tuple[LayerKind, ...] = (layout.attention, "image") if layout.attention == "cross" else ("joint",)
+        kinds: tuple[LayerKind, ...] = ("cross", "image") if layout.attention == "cross" else (layout.attention,)
         recorded = {each for kind in kinds for each in RELATIONS_BY_KIND[kind]}
         for number, (family, encoders) in enumerate(layout.families.items()):
             trained = f"; trained {layout.preset}" if layout.preset and number == 0 else ""

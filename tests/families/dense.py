@@ -51,9 +51,11 @@ class Seats:
 def seats(pipe: Any, facts: dict[str, Any]) -> Seats:
     """The seats of a family with one denoiser whose text is one run of rows."""
     ((part, found),) = facts["denoisers"].items()
-    (places,) = (
-        each for name, each in found["text_places"].items() if "pooled" not in name and "text_embeds" not in name
-    )
+    texts = {
+        name: each for name, each in found["text_places"].items() if "pooled" not in name and "text_embeds" not in name
+    }
+    # Rows of other layers of the same encoder stand in the same places.
+    places = texts["encoder_hidden_states"] if len(texts) > 1 else next(iter(texts.values()))
     seen = {
         group["layer"]: (_first(group["places"]), group) for shown in found["image_places"].values() for group in shown
     }
@@ -110,7 +112,10 @@ class _Dense(TorchFunctionMode):
         if function is not F.scaled_dot_product_attention or layer not in self.seats.layers:
             return function(*args, **kwargs)
         names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale")
-        output = self.attend(layer, **(dict(zip(names, args, strict=False)) | kwargs))
+        given = dict(zip(names, args, strict=False)) | kwargs
+        if self.seats.image is None and given["query"].shape[-2] == given["key"].shape[-2]:
+            return function(*args, **kwargs)  # the text by itself, in a layer where only the image reads it
+        output = self.attend(layer, **given)
         # Random denoisers blow rounding up from layer to layer, so what is only looked at stays as it is.
         return function(*args, **kwargs) if self.odds is None else output
 

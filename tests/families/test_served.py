@@ -49,6 +49,13 @@ SERVED = {
     "cogview4": {"tokenizer": -1},
     "ernie": {"tokenizer": 0},
     "ovis": {"tokenizer": 1},
+    "bria": {"tokenizer": 0},
+    "bria-fibo": {"tokenizer": 0},
+    "nucleus-moe": {"tokenizer": 0},
+    "qwen-image-2.1": {"tokenizer": 3},
+    "krea2": {"tokenizer": 0},
+    "krea2-distilled": {"tokenizer": 0},
+    "longcat": {"tokenizer": 0},
 }
 
 # Those whose prompts are read in a template, and whose negative prompts are not.
@@ -131,7 +138,8 @@ def rows_by(pipe, name, tokenizer, word, text=PROMPT):
     """Those that are one tokenizer's."""
     start = text.index(word)
     first = 0 if text == NEGATIVE and name in NEGATIVE_AS_IT_STANDS else SERVED[name][tokenizer]
-    offsets = getattr(pipe, tokenizer)(text, return_offsets_mapping=True).offset_mapping
+    made_by = getattr(pipe, tokenizer, None) or pipe.processor.tokenizer
+    offsets = made_by(text, return_offsets_mapping=True).offset_mapping
     return [
         row + (first if first >= 0 else first + 1 - len(offsets))
         for row, (begin, end) in enumerate(offsets)

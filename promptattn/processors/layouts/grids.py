@@ -4,7 +4,7 @@ from typing import Any
 
 from promptattn.places import Grid
 
-__all__ = ["first_patches", "halvings", "packed", "patches"]
+__all__ = ["first_patches", "halvings", "packed", "patches", "whole"]
 
 
 def halvings(size: Grid, config: Any) -> list[Grid]:
@@ -30,3 +30,8 @@ def first_patches(size: Grid, config: Any) -> list[Grid]:
     """The one grid of a transformer that knows several sizes of patches, of which the first is used unless said."""
     side = config.all_patch_size[0]
     return [(size[0] // side, size[1] // side)]
+
+
+def whole(size: Grid, config: Any) -> list[Grid]:
+    """The one grid of a transformer that takes each latent pixel as a place."""
+    return [size]

@@ -4,11 +4,15 @@ import torch
 
 from promptattn.processors.layouts.layout import LayerKind
 
-__all__ = ["always_joint", "cross_or_image", "sd3"]
+__all__ = ["always_added", "always_joint", "cross_or_image", "sd3"]
 
 
 def cross_or_image(layer: torch.nn.Module) -> LayerKind:
     return "cross" if getattr(layer, "is_cross_attention", False) else "image"
+
+
+def always_added(layer: torch.nn.Module) -> LayerKind:
+    return "added"
 
 
 def always_joint(layer: torch.nn.Module) -> LayerKind:

@@ -9,7 +9,7 @@ from promptattn.errors import UnsupportedModelError
 from promptattn.places import Grid
 from promptattn.processors.layouts.layout import Seats
 
-__all__ = ["behind_own_text", "by_32"]
+__all__ = ["behind_own_text", "behind_words", "by_32"]
 
 
 def by_32(arguments: Mapping[str, Any], text: torch.Tensor, grid: Grid) -> Seats:
@@ -33,4 +33,15 @@ def behind_own_text(arguments: Mapping[str, Any], text: torch.Tensor, grid: Grid
         )
     (tokens,) = lengths
     places = grid[0] * grid[1]
+    return Seats(slice(0, tokens), slice(tokens, tokens + places), tokens + places)
+
+
+def behind_words(arguments: Mapping[str, Any], text: torch.Tensor, grid: Grid) -> Seats:
+    """Qwen-Image 2.1: text, then image, unless pictures that it goes by stand among the words."""
+    tokens, places = int(text.shape[1]), grid[0] * grid[1]
+    if len(arguments["img_shapes"][0]) > 1:
+        raise UnsupportedModelError(
+            "pictures that Qwen-Image 2.1 goes by stand among the words of its prompt, so promptattn cannot tell which"
+            " rows are which words; give it no picture."
+        )
     return Seats(slice(0, tokens), slice(tokens, tokens + places), tokens + places)

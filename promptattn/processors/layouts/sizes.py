@@ -9,7 +9,16 @@ from torch.utils.weak import WeakIdKeyDictionary
 from promptattn.errors import UnsupportedModelError
 from promptattn.places import Grid
 
-__all__ = ["of_latents", "of_list", "of_packed_latents", "of_positions", "of_sample", "of_shapes"]
+__all__ = [
+    "of_joint_positions",
+    "of_latents",
+    "of_list",
+    "of_packed_latents",
+    "of_positions",
+    "of_sample",
+    "of_shapes",
+    "of_target_shape",
+]
 
 
 def of_sample(arguments: Mapping[str, Any]) -> Grid:
@@ -34,17 +43,17 @@ def of_list(arguments: Mapping[str, Any]) -> Grid:
     return int(height), int(width)
 
 
-def of_positions(arguments: Mapping[str, Any], name: str = "img_ids") -> Grid:
+def of_positions(arguments: Mapping[str, Any]) -> Grid:
     """From the position (image, row, column) of every row of latents that are packed two by two.
 
-    Rows of image 0 are those of the picture that is made; others are reference pictures.
+    Rows of the first image are those of the picture that is made; others are reference pictures.
     """
-    ids = arguments[name]
-    # One tensor serves all steps, and reading it waits for the device.
-    if ids not in _known_positions:
-        _known_positions[ids] = _grid_of(ids[0] if ids.ndim == 3 else ids)
-    height, width = _known_positions[ids]
-    return 2 * height, 2 * width
+    return _packed_grid(arguments["img_ids"], 0)
+
+
+def of_joint_positions(arguments: Mapping[str, Any]) -> Grid:
+    """Likewise, of every row of text and image, the text's first."""
+    return _packed_grid(arguments["position_ids"], int(arguments["encoder_hidden_states"].shape[1]))
 
 
 def of_shapes(arguments: Mapping[str, Any]) -> Grid:
@@ -55,13 +64,28 @@ def of_shapes(arguments: Mapping[str, Any]) -> Grid:
     return 2 * height, 2 * width
 
 
+def of_target_shape(arguments: Mapping[str, Any]) -> Grid:
+    """Likewise where the picture that is made is the last, and latents are not packed."""
+    _, height, width = arguments["img_shapes"][0][-1]
+    return int(height), int(width)
+
+
 _known_positions: MutableMapping[torch.Tensor, Grid] = WeakIdKeyDictionary()
 
 
+def _packed_grid(ids: torch.Tensor, first: int) -> Grid:
+    # One tensor serves all steps, and reading it waits for the device.
+    if ids not in _known_positions:
+        _known_positions[ids] = _grid_of((ids[0] if ids.ndim == 3 else ids)[first:])
+    height, width = _known_positions[ids]
+    return 2 * height, 2 * width
+
+
 def _grid_of(ids: torch.Tensor) -> Grid:
-    own = ids[ids[:, 0] == 0]
-    height, width = (own[:, 1:3].amax(dim=0) + 1).int().tolist() if len(own) else (0, 0)
-    if height * width != len(own) or not len(own):
+    own = ids[ids[:, 0] == ids[0, 0]]
+    corners = own[:, 1:3].amin(dim=0), own[:, 1:3].amax(dim=0)
+    height, width = (corners[1] - corners[0] + 1).int().tolist()
+    if height * width != len(own):
         raise UnsupportedModelError(
             f"the denoiser was given {len(own)} positions for a grid of {height} x {width}, so its rows cannot be"
             " placed."

@@ -96,6 +96,38 @@ LAYOUTS: dict[str, Layout] = {
         as_rows=text.filled_up,
         text_first=False,
     ),
+    "BriaTransformer2DModel": Layout({"Bria": "T5"}, sizes.of_positions, grids.packed, kinds.always_joint),
+    # Rows of other layers of the text encoder, for each layer of its own, stand in the same places.
+    "BriaFiboTransformer2DModel": Layout(
+        {"Bria FIBO": "SmolLM3"}, sizes.of_positions, grids.packed, kinds.always_joint
+    ),
+    "NucleusMoEImageTransformer2DModel": Layout(
+        {"NucleusMoE-Image": "Qwen3-VL"},
+        sizes.of_shapes,
+        grids.packed,
+        kinds.always_added,
+        "added",
+        text_first=False,
+    ),
+    "QwenImage21Transformer2DModel": Layout(
+        {"Qwen-Image 2.1": "Qwen3-VL"},
+        sizes.of_target_shape,
+        grids.whole,
+        kinds.always_added,
+        "added",
+        seats=seats.behind_words,
+    ),
+    "Krea2Transformer2DModel": Layout(
+        {"Krea 2": "Qwen3-VL"},
+        sizes.of_joint_positions,
+        grids.packed,
+        kinds.always_joint,
+        refiners={"text_fusion": "text"},
+        as_rows=text.side_by_side,
+    ),
+    "LongCatImageTransformer2DModel": Layout(
+        {"LongCat-Image": "Qwen2.5-VL"}, sizes.of_positions, grids.packed, kinds.always_joint
+    ),
     "OvisImageTransformer2DModel": Layout(
         {"Ovis-Image": "Qwen3"}, sizes.of_positions, grids.packed, kinds.always_joint
     ),

@@ -7,7 +7,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.weak import WeakIdKeyDictionary
 
-__all__ = ["filled_up"]
+__all__ = ["filled_up", "side_by_side"]
 
 
 def filled_up(texts: torch.Tensor | Sequence[torch.Tensor]) -> torch.Tensor:
@@ -32,3 +32,17 @@ def filled_up(texts: torch.Tensor | Sequence[torch.Tensor]) -> torch.Tensor:
 
 _Key = list[tuple["ReferenceType[torch.Tensor]", int | None]]
 _known: MutableMapping[torch.Tensor, list[tuple[_Key, torch.Tensor]]] = WeakIdKeyDictionary()
+
+
+def side_by_side(text: torch.Tensor) -> torch.Tensor:
+    """Texts `[batch, token, layer, channel]` with the layers' channels side by side; the very same tensor for the very
+    same text."""
+    known = _flat.get(text)
+    version = None if text.is_inference() else text._version
+    if known is None or known[0] != version:
+        # A copy: a view would keep the text, and with it this entry.
+        known = _flat[text] = version, text.flatten(2).clone()
+    return known[1]
+
+
+_flat: MutableMapping[torch.Tensor, tuple[int | None, torch.Tensor]] = WeakIdKeyDictionary()
