@@ -47,13 +47,13 @@ class Spoken:
     """Where embeddings stand among the results of `encode_prompt`, for a pipeline that is given its prompts as text.
 
     negative: where those of the negative prompt stand if they come from the same call; None if it has its own call.
-    as_written: arguments of the pipeline's call by which it reads prompts as they are written, where a language model of
-        its own rewrites them unless told.
+    rewriters: from an argument of the pipeline's call to the part of the pipeline that rewrites prompts unless that
+        argument is False.
     """
 
     positive: int = 0
     negative: int | None = None
-    as_written: Mapping[str, Any] = field(default_factory=dict)
+    rewriters: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ TEXT_LAYOUTS: dict[str, TextLayout] = {
     "Lumina2Transformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken(negative=2)),
     "CogView3PlusTransformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken(negative=1)),
     "CogView4Transformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken(negative=1)),
-    "ErnieImageTransformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken(as_written={"use_pe": False})),
+    "ErnieImageTransformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken(rewriters={"use_pe": "pe"})),
     "OvisImageTransformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken(negative=1)),
     "BriaTransformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken(negative=1)),
     "BriaFiboTransformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken(negative=1)),
@@ -100,7 +100,7 @@ TEXT_LAYOUTS: dict[str, TextLayout] = {
     "QwenImage21Transformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken()),
     "Krea2Transformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken()),
     "LongCatImageTransformer2DModel": TextLayout(
-        rows=(_ONE,), spoken=Spoken(as_written={"enable_prompt_rewrite": False})
+        rows=(_ONE,), spoken=Spoken(rewriters={"enable_prompt_rewrite": "text_processor"})
     ),
 }
 

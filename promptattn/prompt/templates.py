@@ -287,7 +287,8 @@ def _observed(pipe: Any, template: Template, text: str, max_sequence_length: int
             " cannot see how it reads it."
         )
     ids = tuple(int(each) for each in given[0][0].tolist())
-    fitting = [(call,) for call in calls if call.is_of(ids)] or list(_runs(calls, text, ids))
+    whole: list[tuple[_Call, ...]] = [(call,) for call in calls if call.is_of(ids)]
+    fitting = whole or list(_runs(calls, text, ids))
     if not fitting and not text.strip():
         return _Observed((), ids)
     if not fitting:

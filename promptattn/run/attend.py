@@ -185,6 +185,8 @@ class AttentionRun:
         )
         self._script = Script(pipe, prompts, negatives, wordings, capture=capture, report=tell)
         check_obstacles(pipe, self._denoiser, self._script, prompts, guided=self._takes_negative())
+        if capture is not None and "text->text" in capture.relations:
+            self._tell_of_missing_words()
         if capture is not None and isinstance(capture.stream, Stream):
             self._streaming = Streaming(capture, capture.stream, denoiser_name(pipe), self._meta())
 
@@ -369,6 +371,13 @@ class AttentionRun:
                 inputs["negative_prompt_attention_mask"] = negative.mask
         return self._for_images(inputs) | self._without_text(inputs)
 
+    def _tell_of_missing_words(self) -> None:
+        if spoken_of(self._denoiser) and "joint" not in self._layout.layers(self._denoiser).values():
+            tell(
+                f"attention between words is not recorded: in {type(self._denoiser).__name__} no text attends to text"
+                f" beside the image, and {type(self._pipe).__name__} encodes its prompt itself."
+            )
+
     def _texts(self) -> dict[str, Any]:
         """The clean prompts, for a pipeline that encodes them itself."""
         plans = self._script.plans
@@ -381,7 +390,7 @@ class AttentionRun:
         if self._text_length is not None:
             inputs["max_sequence_length"] = self._text_length
         spoken = spoken_of(self._denoiser)
-        return inputs if spoken is None else {**inputs, **spoken.as_written}
+        return inputs if spoken is None else {**inputs, **dict.fromkeys(spoken.rewriters, False)}
 
     def _hearing(self, spoken: Spoken) -> Hearing:
         plans: dict[Kind, list[tuple[EncoderPlan, ...]]] = {"positive": [each.encoders for each in self._script.plans]}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from promptattn.maps.capture import RELATIONS, Relation
 from promptattn.processors.layouts import LAYOUTS, LayerKind
 from promptattn.processors.refused import ADDED_KEYS, REFUSED, REFUSED_PIPELINES
+from promptattn.processors.segments import TEXT_LAYOUTS
 from promptattn.run.relations import RELATIONS_BY_KIND
 
 __all__ = ["Model", "models"]
@@ -20,7 +21,7 @@ class Model:
         denoiser: the class of its denoiser; "" for a pipeline.
         weighting: where in the denoiser weights act; "" where it is refused.
         capture: the relations that can be recorded; `text->text` of a model that has no joint attention is that of
-            its text encoders.
+            its text encoders, unless its pipeline encodes prompts itself.
         text_encoder: the text encoders, in words; words are weighted in all of them.
         tested: how: on what, and against what.
         refused: the reason, a clause; None where it is served.
@@ -54,13 +55,15 @@ def _served() -> Iterator[Model]:
     for denoiser, layout in LAYOUTS.items():
         kinds: tuple[LayerKind, ...] = ("cross", "image") if layout.attention == "cross" else (layout.attention,)
         recorded = {each for kind in kinds for each in RELATIONS_BY_KIND[kind]}
+        text = TEXT_LAYOUTS.get(denoiser)
+        in_encoders = text is None or text.spoken is None
         for number, (family, encoders) in enumerate(layout.families.items()):
             trained = f"; trained {layout.preset}" if layout.preset and number == 0 else ""
             yield Model(
                 family=family,
                 denoiser=denoiser,
                 weighting=_WEIGHTING[layout.attention],
-                capture=tuple(each for each in RELATIONS if each in recorded or each == "text->text"),
+                capture=tuple(each for each in RELATIONS if each in recorded or (each == "text->text" and in_encoders)),
                 text_encoder=encoders,
                 tested=f"tiny random pipeline against dense float64 attention{trained}",
             )

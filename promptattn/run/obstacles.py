@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from promptattn.errors import ConfigError, UnsupportedModelError
-from promptattn.processors.segments import spoken_of
+from promptattn.processors.segments import Spoken, spoken_of
 from promptattn.prompt import Prompt
 from promptattn.run.script import Script
 from promptattn.telling import tell
@@ -38,8 +38,9 @@ def check_obstacles(
         )
     if script.is_composed and not guided:
         _check_mean(type(pipe).__name__, prompts)
-    if spoken_of(denoiser) is not None:
+    if spoken := spoken_of(denoiser):
         _check_spoken(type(pipe).__name__, script, guided)
+        _tell_of_rewriting(pipe, spoken)
     _tell_of_cleaning(pipe, [text.text for each in script.plans for text in (each.prompt, each.negative_prompt)])
     if getattr(pipe, "controlnet", None) is not None and (script.is_scheduled or script.is_composed):
         tell(
@@ -59,6 +60,15 @@ def _check_spoken(name: str, script: Script, guided: bool) -> None:
             f"prompt and negative prompt are the same text, {script.plans[0].prompt.text!r:.60}; {name} encodes them"
             " itself, so nothing tells their rows apart; change one of them."
         )
+
+
+def _tell_of_rewriting(pipe: Any, spoken: Spoken) -> None:
+    for argument, part in spoken.rewriters.items():
+        if getattr(pipe, part, None) is not None:
+            tell(
+                f"{type(pipe).__name__} would have a language model rewrite the prompt; here it is read as it stands"
+                f" ({argument}=False, in run.inputs)."
+            )
 
 
 def _tell_of_cleaning(pipe: Any, texts: Sequence[str]) -> None:

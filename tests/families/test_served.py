@@ -51,7 +51,7 @@ SERVED = {
     "ovis": {"tokenizer": 1},
     "bria": {"tokenizer": 0},
     "bria-fibo": {"tokenizer": 0},
-    "nucleus-moe": {"tokenizer": 0},
+    "nucleus-moe": {"tokenizer": 131},
     "qwen-image-2.1": {"tokenizer": 3},
     "krea2": {"tokenizer": 0},
     "krea2-distilled": {"tokenizer": 0},
@@ -439,6 +439,19 @@ def test_an_encoder_that_reads_other_tokens_than_planned_is_refused(name, family
     monkeypatch.setattr(pipe, "encode_prompt", encode_prompt)
     with pytest.raises(UnsupportedModelError, match="reads other tokens for text_encoder"), attend(pipe, family):
         pass
+
+
+@pytest.mark.parametrize("name", ["longcat"])
+def test_prompts_that_the_pipeline_would_rewrite_are_read_as_they_stand(pipe, family):
+    with pytest.warns(PromptAttnWarning, match="would have a language model rewrite the prompt"):
+        attended = attend(pipe, family, 'a cat and "a sign"')
+    with attended as run:
+        assert run.inputs["enable_prompt_rewrite"] is False
+        ours(pipe, family, run)
+    # What stands in quotes is tokenised letter by letter.
+    sign = next(word for word in run.plans[0]["text_encoder"].words if word.text == "sign")
+    assert len(sign.tokens) == 4
+    assert run.maps["sign"].array.any()
 
 
 @pytest.mark.parametrize("name", ["pixart-alpha", "aura-flow", "chroma"])
