@@ -41,7 +41,7 @@ OTHER_LAYERS: dict[str, dict[str, str]] = {
 """By class of denoiser: the layers, as a pattern, that attend and are not recorded, and why."""
 
 TEXT_FIRST = {"QwenImage21Transformer2DModel": 1}
-"""By class of denoiser: how many calls of each layer are of the text by itself, once for each prompt, and not recorded."""
+"""By class of denoiser: how many calls of each layer are of the text by itself, and in no map."""
 
 
 @pytest.fixture(autouse=True, scope="module")
