@@ -2,6 +2,7 @@
 
 import typer
 
+from promptattn.cli.app import app as app_command
 from promptattn.cli.batch import batch
 from promptattn.cli.compare import compare
 from promptattn.cli.convert import convert
@@ -45,6 +46,7 @@ app.command()(tokens)
 app.command()(convert)
 app.command()(models)
 app.command()(doctor)
+app.command("app")(app_command)
 
 
 def main() -> None:

@@ -9,16 +9,21 @@ from promptattn.sweeps.cells import Cell
 if TYPE_CHECKING:
     from promptattn.sweeps.result import Sweep
 
-__all__ = ["write_sweep_page"]
+__all__ = ["shown_cells", "write_sweep_page"]
 
 
 def write_sweep_page(sweep: "Sweep", file: Path, colormap: str) -> None:
     """Write the page of every image that has maps, opened at the first and the last value; nothing without maps."""
-    shown = [each for cell in sweep.cells for each in _shown(sweep, cell)]
+    shown = shown_cells(sweep)
     if not shown:
         return
     last = len(sweep.design.points) - 1  # of the first seed, so that the two differ in their values alone
     write_page(shown, file, colors=colormap, opened="compare", pair=(0, min(last, len(shown) - 1)))
+
+
+def shown_cells(sweep: "Sweep") -> list[Shown]:
+    """Every image that has maps, as the viewer shows it, with its values for a name."""
+    return [each for cell in sweep.cells for each in _shown(sweep, cell)]
 
 
 def _shown(sweep: "Sweep", cell: Cell) -> list[Shown]:

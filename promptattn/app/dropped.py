@@ -1,0 +1,100 @@
+"""What a dropped image says of how it was made, as values of the page's controls."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from promptattn.app.offered import OWN, samplers
+from promptattn.app.runs import Wish
+from promptattn.errors import ExportError
+from promptattn.export import read_image
+
+__all__ = ["Dropped", "read_dropped"]
+
+# What a setting is where nobody chose it; anything else that has no control is told.
+_USUAL: Mapping[str, Any] = {
+    "true_cfg_scale": None,
+    "clip_skip": None,
+    "layers": None,
+    "weight_steps": None,
+    "rows": "image",
+    "normalisation": "none",
+    "restore_mean": True,
+    "pooled": False,
+}
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """The prompt and the settings of an image, and what of it could not be taken over."""
+
+    prompt: str
+    wish: Wish
+    notes: tuple[str, ...]
+
+
+def read_dropped(file: Path, models: tuple[str, ...], shown: Wish, *, most_bytes: int) -> Dropped:
+    """Read an image that somebody dropped. What it does not say stays as it is `shown`.
+
+    Args:
+        models: those that the page offers; nothing else is loaded because an image names it.
+        most_bytes: a larger file is not opened.
+
+    Raises:
+        ExportError: for a file that is too large, is no image, or says nothing of how it was made.
+    """
+    size = file.stat().st_size
+    if size > most_bytes:
+        raise ExportError(f"The image has {size / 2**20:.1f} MB; {most_bytes / 2**20:.0f} MB are read at most.")
+    try:
+        read = read_image(file)
+    except ExportError as error:
+        # The person knows the file by its name, and not by where it was put.
+        raise ExportError(str(error).replace(str(file), file.name)) from error
+    settings, notes = read.settings, [each.message for each in read.diagnostics]
+    model = settings.get("model", shown.model)
+    if model not in models:
+        notes.append(f"it was made by {model!r:.60}, which is not offered here; the model stays {shown.model}")
+        model = shown.model
+    notes += _left_out(settings)
+    wish = Wish(
+        model=model,
+        negative=read.negative_prompt or "",
+        sampler=_sampler(settings.get("scheduler"), model, notes),
+        seed=_whole(settings.get("seed"), shown.seed),
+        steps=_whole(settings.get("num_inference_steps"), shown.steps),
+        guidance=_number(settings.get("guidance_scale"), shown.guidance),
+        height=_whole(settings.get("height"), shown.height),
+        width=_whole(settings.get("width"), shown.width),
+        syntax=str(settings.get("syntax", shown.syntax)),
+        method=str(settings.get("weighting", shown.method)),
+        where=str(settings.get("where", shown.where)),
+        strength=settings.get("strength", shown.strength),
+    )
+    return Dropped(read.prompt, wish, tuple(notes))
+
+
+def _left_out(settings: Mapping[str, Any]) -> list[str]:
+    other = {name: value for name, value in settings.items() if name in _USUAL and value != _USUAL[name]}
+    return [f"the page has no control for {name}, which was {value!r:.60}" for name, value in other.items()]
+
+
+def _sampler(scheduler: Any, model: str, notes: list[str]) -> str:
+    """The sampler's name where the model can have it; the model's own where it is that."""
+    if not isinstance(scheduler, Mapping):
+        return OWN
+    name = str(scheduler.get("name"))
+    own, *others = samplers(model)
+    if name in others:
+        return name
+    notes.append(f"its sampler {name:.60} does not fit {model}, which keeps its own")
+    return own
+
+
+def _whole(value: Any, otherwise: Any) -> Any:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else otherwise
+
+
+def _number(value: Any, otherwise: float | None) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else otherwise

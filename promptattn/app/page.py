@@ -1,0 +1,129 @@
+"""The page: prompts and what came of them in three tabs, and beside these the settings that the tabs share."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from promptattn.app.answering import Answers
+from promptattn.app.controls import Controls, settings_column, shown_wish, wish_of
+from promptattn.app.dropped import read_dropped
+from promptattn.app.messages import notes, problem, said
+from promptattn.app.prompts import prompt_box
+from promptattn.app.runs import Pipelines
+from promptattn.app.session import Session
+from promptattn.errors import PromptAttnError
+
+__all__ = ["page_of"]
+
+_BRAND = '<h1 class="pa-brand">promptattn</h1><p class="pa-line">weigh the words of a prompt, see where each went</p>'
+_KEYS = '<p class="pa-keys"><kbd>Ctrl</kbd> <kbd>↑</kbd> <kbd>↓</kbd> weigh the selected words</p>'
+_PROMPT = "un gato (rojo:1.4) persigue a un ratón gris"
+_PLAIN = "un gato rojo persigue a un ratón gris"
+_TEMPLATE = "un gato (rojo:{0.5,1,1.5,2}) persigue a un ratón gris"
+_IMAGES = [".png", ".jpg", ".jpeg", ".webp"]
+_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+
+
+def page_of(models: Sequence[str], pipelines: Pipelines, folder: Path, *, most_bytes: int) -> gr.Blocks:
+    """The page as gradio's blocks, to be served by :func:`promptattn.app.serving.serve`.
+
+    Args:
+        models: what is offered; the first is chosen.
+        folder: where the files of open pages lie.
+        most_bytes: of a dropped image.
+    """
+    answers = Answers(pipelines, tuple(models))
+    with gr.Blocks(title="promptattn", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)) as page:
+        session = gr.State(None, delete_callback=_closed)
+        page.load(lambda: Session(folder), outputs=session, **_QUIET)
+        gr.HTML(f'<header class="pa-top">{_BRAND}{_KEYS}</header>', apply_default_css=False)
+        with gr.Row(elem_classes="pa-columns"):
+            with gr.Column(scale=3, min_width=340, elem_classes="pa-main"):
+                tabs = gr.Tabs()
+            with gr.Column(scale=1, min_width=260, elem_classes="pa-settings"):
+                controls = settings_column(models)
+                image = gr.File(
+                    label="Drop an image to go on from it", file_types=_IMAGES, height=110, elem_id="pa-drop"
+                )
+                of_image = gr.HTML(elem_id="pa-dropped", apply_default_css=False)
+        with tabs:
+            with gr.Tab("Image"):
+                prompt = prompt_box(page, controls, "Prompt", _PROMPT, "prompt")
+                _running("make", "Make the image", "Save the image", answers.image, session, [prompt], controls)
+            with gr.Tab("Sweep"):
+                label = "Prompt with values in braces, such as {0.5..2:0.5} or {red,blue}"
+                template = prompt_box(page, controls, label, _TEMPLATE, "template", is_template=True)
+                _running("sweep", "Make all images", "Save all of it", answers.grid, session, [template], controls)
+            with gr.Tab("Compare"):
+                with gr.Row():
+                    with gr.Column():
+                        before = prompt_box(page, controls, "Before", _PLAIN, "before")
+                    with gr.Column():
+                        after = prompt_box(page, controls, "After", _PROMPT, "after")
+                _running("compare", "Compare", "Save the page", answers.pair, session, [before, after], controls)
+        _dropping(image, of_image, prompt, controls, tuple(models), most_bytes)
+    return page
+
+
+def _running(
+    name: str, label: str, saving: str, run: Callable[..., Any], session: gr.State, boxes: list[Any], controls: Controls
+) -> None:
+    """The button of a tab and what it brings: progress and notes, the viewer, and a file to take away."""
+    with gr.Row(elem_classes="pa-buttons"):
+        start = gr.Button(label, variant="primary", scale=0, min_width=170, elem_id=f"pa-{name}")
+        stop = gr.Button("Stop", scale=0, min_width=80, elem_id=f"pa-{name}-stop")
+        save = gr.DownloadButton(saving, visible=False, scale=0, min_width=150, elem_id=f"pa-{name}-save")
+    told = gr.HTML(elem_id=f"pa-{name}-told", elem_classes="pa-told", apply_default_css=False)
+    viewer = gr.HTML(elem_id=f"pa-{name}-viewer", elem_classes="pa-viewer", apply_default_css=False)
+    # The page says that it wants a run before it waits for its turn, so that it can be stopped while it waits.
+    start.click(_wanted, session, None, **_QUIET).success(
+        run,
+        [session, *boxes, *controls.all],
+        [viewer, told, save],
+        show_progress="full",
+        show_progress_on=told,
+        api_visibility="private",
+        concurrency_id="run",
+        concurrency_limit=1,
+    )
+    stop.click(_unwanted, session, None, **_QUIET)
+
+
+def _wanted(session: Session | None) -> None:
+    if session is None:
+        raise gr.Error("The page is not ready yet; try again in a moment.", print_exception=False)
+    session.stopped.clear()
+
+
+def _unwanted(session: Session | None) -> None:
+    if session is not None:
+        session.stopped.set()
+
+
+def _closed(session: Session | None) -> None:
+    if session is not None:
+        session.close()
+
+
+def _dropping(
+    image: gr.File, told: gr.HTML, prompt: gr.Textbox, controls: Controls, models: tuple[str, ...], most_bytes: int
+) -> None:
+    def take(file: str | None, *values: Any) -> list[Any]:
+        unchanged = [gr.skip() for _ in (prompt, *controls.all)]
+        if file is None:
+            return [gr.skip(), *unchanged]
+        path = Path(file)
+        try:
+            found = read_dropped(path, models, wish_of(values), most_bytes=most_bytes)
+        except PromptAttnError as error:
+            return [problem(str(error)), *unchanged]
+        finally:
+            path.unlink(missing_ok=True)
+        words = said(f"Taken over from {path.name}.") + notes(found.notes)
+        return [words, found.prompt, *shown_wish(found.wish)]
+
+    image.upload(take, [image, *controls.all], [told, prompt, *controls.all], **_QUIET).then(
+        lambda: None, outputs=image, **_QUIET
+    )

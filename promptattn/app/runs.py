@@ -1,0 +1,168 @@
+"""Runs for several people: one pipeline of each model, one run at a time on it, and each can be stopped."""
+
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Event, Lock, get_ident
+from typing import Any
+
+from promptattn.app.offered import OWN
+from promptattn.errors import PromptAttnWarning
+from promptattn.export import Comparison, compare
+from promptattn.run import Generation, generate, load
+from promptattn.run.estimate import Estimate
+from promptattn.run.progress import overall
+from promptattn.run.schedulers import set_scheduler
+from promptattn.sweeps import Sweep, sweep
+
+__all__ = ["MOST_SWEPT", "Pipelines", "Stopped", "Told", "Wish", "compared", "made", "swept"]
+
+MOST_SWEPT = 36
+"""Images of one sweep: somebody else may be waiting."""
+
+
+class Stopped(Exception):
+    """The person who asked for a run does not want it any more."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The settings that all tabs share; None is what suits the model."""
+
+    model: str
+    negative: str = ""
+    sampler: str = OWN
+    seed: int = 0
+    steps: int | None = None
+    guidance: float | None = None
+    height: int | None = None
+    width: int | None = None
+    syntax: str = "a1111"
+    method: str = "attention"
+    where: str = "auto"
+    strength: float | str | None = None
+
+    def options(self) -> dict[str, Any]:
+        """As keyword arguments of :func:`promptattn.generate`."""
+        return {
+            "negative_prompt": self.negative or None,
+            "seed": self.seed,
+            "num_inference_steps": self.steps,
+            "guidance_scale": self.guidance,
+            "height": self.height,
+            "width": self.width,
+            "syntax": self.syntax,
+            "weighting": self.method,
+            "where": self.where,
+            "strength": self.strength,
+        }
+
+
+@dataclass(frozen=True)
+class Told:
+    """How a run speaks to the page that asked for it.
+
+    Attributes:
+        step: called with (steps done, steps in all, what is expected of the run so far as it is known).
+        stopped: set when the run is to end at its next step.
+        warnings: what the run had to say.
+    """
+
+    step: Callable[[int, int, Estimate | None], None]
+    stopped: Event
+    warnings: list[str]
+
+
+class Pipelines:
+    """The pipelines that are loaded. A run has one to itself, since weighting changes it for the length of a run, and
+    there is one run at a time: two would not fit where one does, and each would take twice as long.
+
+    Args:
+        device: where pipelines go, as for :func:`promptattn.load`.
+        most: how many to keep; the one that was not used for the longest time goes first.
+    """
+
+    def __init__(self, device: str = "auto", most: int = 2) -> None:
+        self._device, self._most = device, most
+        self._lock = Lock()
+        self._loaded: OrderedDict[str, Any] = OrderedDict()
+
+    @contextmanager
+    def taken(self, model: str, sampler: str = OWN) -> Iterator[Any]:
+        """The pipeline of a model, with that sampler, for nobody else meanwhile."""
+        with self._lock:
+            pipe = self._pipe(model)
+            before = pipe.scheduler
+            try:
+                if sampler != OWN:
+                    set_scheduler(pipe, sampler, {})
+                yield pipe
+            finally:
+                pipe.scheduler = before
+
+    def _pipe(self, model: str) -> Any:
+        if model not in self._loaded:
+            # Made room for first, so that two large models are not in memory where one would fit.
+            while len(self._loaded) >= self._most:
+                self._loaded.popitem(last=False)
+            self._loaded[model] = load(model, device=self._device)
+        self._loaded.move_to_end(model)
+        return self._loaded[model]
+
+
+def made(pipelines: Pipelines, wish: Wish, prompt: str, told: Told) -> Generation:
+    """One image with its maps."""
+    with pipelines.taken(wish.model, wish.sampler) as pipe, _heard(told):
+        return generate(pipe, prompt, **wish.options(), **_followed(told))
+
+
+def swept(pipelines: Pipelines, wish: Wish, template: str, told: Told) -> Sweep:
+    """Every image of a template such as `a (red:{0.5..2:0.5}) cat`."""
+    with pipelines.taken(wish.model, wish.sampler) as pipe, _heard(told):
+        return sweep(pipe, template, limit=MOST_SWEPT, **wish.options(), **_followed(told))
+
+
+def compared(pipelines: Pipelines, wish: Wish, before: str, after: str, told: Told) -> Comparison:
+    """Two prompts with all else alike, side by side."""
+    with pipelines.taken(wish.model, wish.sampler) as pipe, _heard(told):
+        followed = _followed(told)
+        pair = [
+            generate(pipe, prompt, **wish.options(), **followed | {"on_step": overall(followed["on_step"], number, 2)})
+            for number, prompt in enumerate((before, after))
+        ]
+    return compare(*pair)
+
+
+def _followed(told: Told) -> dict[str, Any]:
+    """`on_step` and `on_estimate` of a run: the page hears of each step, and a step is where a run can be stopped."""
+    expected: list[Estimate] = []
+
+    def on_step(done: int, total: int) -> None:
+        if told.stopped.is_set():
+            raise Stopped
+        told.step(done, total, expected[0] if expected else None)
+
+    return {"on_step": on_step, "on_estimate": expected.append}
+
+
+@contextmanager
+def _heard(told: Told) -> Iterator[None]:
+    """Keep this thread's warnings for the page; those of other threads are somebody else's, and go where they went."""
+    if told.stopped.is_set():  # while it waited for its turn
+        raise Stopped
+    mine = get_ident()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", PromptAttnWarning)
+        elsewhere = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+            if get_ident() == mine and issubclass(category, PromptAttnWarning):
+                if str(message) not in told.warnings:
+                    told.warnings.append(str(message))
+            else:
+                elsewhere(message, category, *place)
+
+        warnings.showwarning = show
+        yield

@@ -1,0 +1,36 @@
+"""What one open page has to itself: a folder for its files, and whether its run is to stop."""
+
+import secrets
+import shutil
+from pathlib import Path
+from threading import Event
+
+__all__ = ["Session"]
+
+_KEPT = 4  # folders of results: the page shows one of each tab
+
+
+class Session:
+    """One open page. Its files lie in a folder of their own, which goes with it.
+
+    Args:
+        folder: where the folders of all pages lie.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / f"page-{secrets.token_hex(16)}"
+        self.folder.mkdir(mode=0o700, parents=True)
+        self.stopped = Event()
+        self._results: list[Path] = []
+
+    def fresh(self) -> Path:
+        """Where the next result may be written; the folder does not exist, and the oldest result is removed."""
+        while len(self._results) >= _KEPT:
+            shutil.rmtree(self._results.pop(0), ignore_errors=True)
+        self._results.append(self.folder / secrets.token_hex(8))
+        return self._results[-1]
+
+    def close(self) -> None:
+        """Stop what runs for the page, and remove its files."""
+        self.stopped.set()
+        shutil.rmtree(self.folder, ignore_errors=True)

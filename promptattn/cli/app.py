@@ -1,0 +1,88 @@
+"""`promptattn app`: the page in the browser on which prompts are written, weighed, swept and compared."""
+
+import socket
+import sys
+import time
+from importlib.util import find_spec
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from promptattn.cli import completing
+from promptattn.cli.options import Device, Verbose
+from promptattn.console import note, out, told
+from promptattn.errors import ConfigError
+
+__all__ = ["app"]
+
+_LOOPBACK = ("127.0.0.1", "localhost")
+
+
+def app(
+    host: Annotated[
+        str, typer.Option(help="Who can reach the page: this machine alone, or with 0.0.0.0 all of the network.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port.  [default: the first free one from 7860 on]")
+    ] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            autocompletion=completing.models,
+            help="A preset, folder or hub id to offer, given as often as you like.  [default: every preset]",
+        ),
+    ] = None,
+    queue: Annotated[int, typer.Option(min=1, help="How many runs may wait for their turn.")] = 16,
+    max_upload_mb: Annotated[int, typer.Option(min=1, help="Megabytes of a dropped image.")] = 32,
+    device: Device = None,
+    verbose: Verbose = False,
+) -> None:
+    """Open a page on which prompts are written, weighed, swept and compared, in this machine's browser.
+
+    **Examples:**
+
+    `promptattn app`
+
+    `promptattn app --model sdxl --model shapes --port 8080`
+
+    The page has no password: with `--host 0.0.0.0` everybody who reaches the port can use it. Needs gradio:
+    `pip install "promptattn[app]"`.
+    """
+    with told(verbose):
+        if find_spec("gradio") is None:
+            raise ConfigError('The app needs gradio, which is not installed: pip install "promptattn[app]".')
+        _check_port(host, port)
+        out.print(Text("Starting ..."), end="\r")
+        from promptattn.app.serving import serving
+
+        with serving(
+            models or (), host=host, port=port, queue=queue, upload_mb=max_upload_mb, device=device or "auto"
+        ) as address:
+            if host not in _LOOPBACK:
+                note("warning", f"the page has no password, and everybody who reaches {host} can use it.")
+            out.print(Text(f"The app is at {address}; Ctrl+C ends it."))
+            sys.stdout.flush()
+            _until_interrupted()
+
+
+def _check_port(host: str, port: int | None) -> None:
+    """Say that a port is taken before anything is loaded."""
+    if port is None:
+        return
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((host, port))
+        except OSError as error:
+            raise ConfigError(f"{host}:{port} cannot be served on: {error.strerror}; choose another --port.") from error
+
+
+def _until_interrupted() -> None:
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        out.print(Text("Ended."))
