@@ -60,7 +60,8 @@ def explain(
 
 def _parts(explained: "Explanation") -> list[RenderableType]:
     model = explained.model
-    kind = {"cross": "cross-attention", "joint": "joint attention"}.get(model.attention, "not served")
+    kinds = {"cross": "cross-attention", "joint": "joint attention", "added": "text beside image keys"}
+    kind = kinds.get(model.attention, "not served")
     parts: list[RenderableType] = [Text(f"{model.name}: {model.pipeline}, {model.denoiser}, {kind}", style="dim")]
     parts += _side("prompt", explained.prompt, explained)
     if explained.negative:

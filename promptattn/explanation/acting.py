@@ -77,11 +77,18 @@ def _method(model: ModelFacts, method: Method, texts: Sequence[Text]) -> Iterato
         yield Note("negpip-joint", "warning", message)
 
 
+_KEYS = {
+    "joint": "text keys of joint attention",
+    "added": "text keys beside the image's",
+    "cross": "keys of cross-attention",
+}
+
+
 def _told(model: ModelFacts, method: Method) -> str:
     if isinstance(method, EmbeddingWeighting):
         pooled = "and the pooled vector" if method.pooled else "not a pooled vector"
         return f"weights change the words' text embeddings, {pooled}; attention is left alone"
-    keys = "text keys of joint attention" if model.attention == "joint" else "keys of cross-attention"
+    keys = _KEYS.get(model.attention, _KEYS["cross"])
     if method.rule == "prompt-to-prompt":
         return f"weights multiply the words' columns of the attention map, among the {keys}"
     if method.rule == "negpip":

@@ -5,10 +5,9 @@ from typing import Any
 
 import torch
 
-from promptattn.processors.install import attention_layers
 from promptattn.processors.out_of_scope import why_out_of_scope
 
-__all__ = ["ADDED_KEYS", "REFUSED", "REFUSED_PIPELINES", "Refusal", "why_pipeline_refused", "why_refused"]
+__all__ = ["REFUSED", "REFUSED_PIPELINES", "Refusal", "why_pipeline_refused", "why_refused"]
 
 
 @dataclass(frozen=True)
@@ -26,21 +25,10 @@ _IN_A_TEMPLATE = (
     "its text encoder is a language model that reads the prompt inside a template, and promptattn does not know yet"
     " which of its rows are which words"
 )
-_KEYS_TOGETHER = (
-    "each of its attention layers reads text and image as the keys of one call, with queries of the image alone, which"
-    " promptattn cannot place yet"
-)
-_AS_LONG_AS_ITS_TOKENS = (
-    "its texts are as long as their tokens, and promptattn counts on a number of text rows that is the same for all"
-)
 _TWO_MODELS = "its layers read text and image as the keys of one call, in two models one after the other"
 _READS_A_PICTURE = "its text encoder reads the picture that is edited among the words"
 _ONE_EMBEDDING = "words reach the image through one image embedding, in which none has a place of its own"
 _INSIDE = "it encodes its text inside its own call, where promptattn cannot have it encoded"
-
-ADDED_KEYS = Refusal(("DeepFloyd IF",), _KEYS_TOGETHER)
-"""UNets whose layers have one of the `AttnAddedKV` processors."""
-
 _CROPS = "it denoises overlapping crops, so no map would show the whole image"
 _PERTURBED = "its perturbed rows go through joint attention in a batch of another size"
 _CHATGLM = "its tokenizer, ChatGLM's, cannot tell which characters of the prompt a token stands for"
@@ -62,6 +50,7 @@ REFUSED_PIPELINES: dict[str, str] = {
     "Flux2KleinKVPipeline": "its layers attend to reference pictures in a function that no processor reaches",
     "KandinskyImg2ImgPipeline": _ONE_EMBEDDING,
     "KandinskyInpaintPipeline": _ONE_EMBEDDING,
+    "Kandinsky5I2IPipeline": _READS_A_PICTURE,
     "KandinskyPipeline": _ONE_EMBEDDING,
     "KolorsImg2ImgPipeline": _CHATGLM,
     "KolorsPAGPipeline": _CHATGLM,
@@ -115,9 +104,6 @@ REFUSED: dict[str, Refusal] = {
         "a prompt stands in its keys three times, in rows of T5 and twice in rows of Llama, and promptattn places one"
         " run of rows",
     ),
-    "HunyuanDiT2DModel": Refusal(
-        ("HunyuanDiT",), "the texts of its two encoders come as two arguments, which promptattn does not join yet"
-    ),
     "HunyuanImageTransformer2DModel": Refusal(("HunyuanImage",), _IN_A_TEMPLATE),
     "Ideogram4Transformer2DModel": Refusal(
         ("Ideogram 4",),
@@ -125,17 +111,10 @@ REFUSED: dict[str, Refusal] = {
     ),
     "JoyImageEditPlusTransformer3DModel": Refusal(("JoyImage-Edit-Plus",), _READS_A_PICTURE),
     "JoyImageEditTransformer3DModel": Refusal(("JoyImage-Edit",), _READS_A_PICTURE),
-    "Kandinsky3UNet": Refusal(
-        ("Kandinsky 3",), "its pipeline cuts text and mask after the longest prompt's last token"
-    ),
-    "Kandinsky5Transformer3DModel": Refusal(("Kandinsky 5",), _IN_A_TEMPLATE),
-    "LuminaNextDiT2DModel": Refusal(("Lumina-Next",), _AS_LONG_AS_ITS_TOKENS),
     "OmniGenTransformer2DModel": Refusal(
         ("OmniGen",), "it is its own text encoder: token ids go in beside the image, so there is no text to hand over"
     ),
-    "PRXTransformer2DModel": Refusal(("PRX",), _KEYS_TOGETHER),
     "PriorTransformer": Refusal(("Kandinsky 2.1", "Kandinsky 2.2"), _ONE_EMBEDDING),
-    "SanaTransformer2DModel": Refusal(("Sana", "Sana-Sprint"), _IN_A_TEMPLATE),
     "StableCascadeUNet": Refusal(("Stable Cascade",), _TWO_MODELS),
     "UNetControlNetXSModel": Refusal(
         ("ControlNet-XS",), "its UNet and its ControlNet are one model, whose layers promptattn cannot tell apart yet"
@@ -163,7 +142,4 @@ def why_refused(denoiser: torch.nn.Module) -> str | None:
     for cls in type(denoiser).__mro__:
         if refusal := REFUSED.get(cls.__name__):
             return refusal.reason
-    layers = attention_layers(denoiser).values()
-    if any("AttnAddedKV" in cls.__name__ for layer in layers for cls in type(layer.processor).__mro__):
-        return ADDED_KEYS.reason
     return why_out_of_scope(type(denoiser))

@@ -113,12 +113,17 @@ class Known:
 
 
 def recognise_known(
-    text: torch.Tensor, known: Mapping[Kind, Sequence[Known]], *, negative_first: bool = True
+    text: torch.Tensor,
+    known: Mapping[Kind, Sequence[Known]],
+    *,
+    negative_first: bool = True,
+    perturbed: bool = False,
 ) -> tuple[Block, ...]:
     """The blocks of a batch in which texts of unequal length are filled up to one, in front or behind.
 
     text: `[batch, token, channel]`. known: for each kind what was made of the text of every prompt, if that is known.
-    Rows of other texts belong to no block; it is empty where all do.
+    perturbed: whether perturbed-attention guidance is on, which adds a second block of positive rows. Rows of other
+    texts belong to no block; it is empty where all do.
 
     Raises:
         UnsupportedModelError: when the prompts' rows do not follow each other as a pipeline lays them, or the texts of
@@ -129,9 +134,13 @@ def recognise_known(
     blocks: list[Block] = []
     for _, run in groupby(enumerate(found), key=lambda each: each[1] and each[1][0]):
         rows = [(at, each) for at, each in run if each is not None]
-        if rows:
-            start, (kind, _, _) = rows[0]
-            blocks.append(_block(kind, [each for _, each in rows], known[kind], start))
+        if not rows:
+            continue
+        start, (kind, _, _) = rows[0]
+        size = len(rows) // 2 if perturbed and kind == "positive" else len(rows)
+        for first in range(0, len(rows), size):
+            part = [each for _, each in rows[first : first + size]]
+            blocks.append(_block(kind, part, known[kind], start + first))
     return tuple(blocks)
 
 
@@ -139,11 +148,15 @@ _Found = tuple[Kind, int, int]  # its kind, which prompt, and by how much it is 
 
 
 def _who(row: torch.Tensor, known: Mapping[Kind, Sequence[Known]]) -> _Found | None:
-    for kind, texts in known.items():
-        for number, each in enumerate(texts):
-            if (start := _start(row, each.rows.to(row))) is not None:
-                return kind, number, start - each.first
-    return None
+    """Whose rows stand in a row of the batch. One text may begin as another does, whose rows are then the very same: of
+    all that stand there the longest is it, and of equally long ones the first."""
+    found = [
+        (len(each.rows), (kind, number, start - each.first))
+        for kind, texts in known.items()
+        for number, each in enumerate(texts)
+        if (start := _start(row, each.rows.to(row))) is not None
+    ]
+    return max(found, key=lambda each: each[0])[1] if found else None
 
 
 def _start(row: torch.Tensor, part: torch.Tensor) -> int | None:

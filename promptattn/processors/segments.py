@@ -49,11 +49,15 @@ class Spoken:
     negative: where those of the negative prompt stand if they come from the same call; None if it has its own call.
     rewriters: from an argument of the pipeline's call to the part of the pipeline that rewrites prompts unless that
         argument is False.
+    first: what `encode_prompt` is given where it encodes the first rows of the text, and further ones in other calls.
+    cut: whether negative prompts are cut to as many rows as the prompts have.
     """
 
     positive: int = 0
     negative: int | None = None
     rewriters: Mapping[str, str] = field(default_factory=dict)
+    first: Mapping[str, Any] = field(default_factory=dict)
+    cut: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,14 @@ TEXT_LAYOUTS: dict[str, TextLayout] = {
     "LongCatImageTransformer2DModel": TextLayout(
         rows=(_ONE,), spoken=Spoken(rewriters={"enable_prompt_rewrite": "text_processor"})
     ),
+    "PRXTransformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken(negative=2)),
+    "HunyuanDiT2DModel": TextLayout(
+        rows=(_ONE, ("text_encoder_2",)), spoken=Spoken(negative=1, first={"text_encoder_index": 0})
+    ),
+    "LuminaNextDiT2DModel": TextLayout(rows=(_ONE,), spoken=Spoken(negative=2, cut=True)),
+    "Kandinsky3UNet": TextLayout(rows=(_ONE,), spoken=Spoken(negative=1, cut=True)),
+    "Kandinsky5Transformer3DModel": TextLayout(rows=(_ONE,), spoken=Spoken()),
+    "SanaTransformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken(negative=2)),
 }
 
 

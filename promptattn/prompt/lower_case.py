@@ -1,11 +1,12 @@
 """Pipelines that read prompts in lower case: tokens of the lowered text, placed in the text as it was written."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from promptattn.errors import UnsupportedModelError
 from promptattn.prompt.tokens import Frame, RawToken, Tokenizer, encode
 
-__all__ = ["encode_lowered", "reads_lower_case"]
+__all__ = ["encode_lowered", "lowered", "placed_in", "reads_lower_case"]
 
 
 def reads_lower_case(pipe: Any, text: str) -> bool:
@@ -32,23 +33,25 @@ def reads_lower_case(pipe: Any, text: str) -> bool:
 
 def encode_lowered(tokenizer: Tokenizer, text: str, name: str) -> tuple[list[RawToken], Frame]:
     """As `encode`, of the text in lower case and stripped; the characters of each token are those of `text`."""
-    lowered, origin = _lowered(text)
-    raw, frame = encode(tokenizer, lowered, name)
-    return [RawToken(token.id, *_placed(token, origin, len(text))) for token in raw], frame
+    read, origin = lowered(text)
+    raw, frame = encode(tokenizer, read, name)
+    return [placed_in(token, origin, len(text)) for token in raw], frame
 
 
-def _lowered(text: str) -> tuple[str, list[int]]:
+def lowered(text: str) -> tuple[str, list[int]]:
     """The text in lower case and stripped, and for each of its characters the one of `text` that it was made of.
 
     One letter may become two: the capital dotted I of Turkish does.
     """
     origin = [index for index, letter in enumerate(text) for _ in letter.lower()]
-    lowered = text.lower()
-    first = len(lowered) - len(lowered.lstrip())
-    stripped = lowered.strip()
+    lower = text.lower()
+    first = len(lower) - len(lower.lstrip())
+    stripped = lower.strip()
     return stripped, origin[first : first + len(stripped)]
 
 
-def _placed(token: RawToken, origin: list[int], end: int) -> tuple[int, int]:
+def placed_in(token: RawToken, origin: Sequence[int], end: int) -> RawToken:
+    """The token with its characters in a text of length `end`, given for each character of what was read the one of the
+    text that it was made of."""
     start = origin[token.start] if token.start < len(origin) else end
-    return start, origin[token.end - 1] + 1 if token.end > token.start else start
+    return RawToken(token.id, start, origin[token.end - 1] + 1 if token.end > token.start else start)

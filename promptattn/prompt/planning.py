@@ -147,16 +147,17 @@ def _in_template(
 
     def read(one: Prompt) -> tuple[EncoderPlan, ...]:
         found = framed(pipe, one.text, length)
-        return (plan_framed(one, found.tokenizer, found, name=template.encoder, kept=template.keeps(pipe, found)),)
+        plan = plan_framed(one, found.tokenizer, found, name=template.encoder, kept=template.keeps(pipe, found, length))
+        return (plan, *(as_it_stands(one, name, None) for name in template.pooled))
 
-    def read_as_it_stands(one: Prompt) -> tuple[EncoderPlan, ...]:
-        name = template.encoder
+    def as_it_stands(one: Prompt, name: str, length: int | None) -> EncoderPlan:
         tokenizer = getattr(pipe, name.replace("text_encoder", "tokenizer"))
         window = length or window_of(tokenizer, name, getattr(pipe, name, None))
-        return (plan_tokens(one, tokenizer, name=name, can_chunk=False, window=window),)
+        lower_case = reads_lower_case(pipe, one.text)
+        return plan_tokens(one, tokenizer, name=name, can_chunk=False, window=window, lower_case=lower_case)
 
     parsed = [_parsed(text, syntax) for text in (prompt, "" if negative_prompt is None else negative_prompt)]
-    negative = read(parsed[1]) if template.negative else read_as_it_stands(parsed[1])
+    negative = read(parsed[1]) if template.negative else (as_it_stands(parsed[1], template.encoder, length),)
     return TokenPlan(prompt=parsed[0], negative_prompt=parsed[1], encoders=read(parsed[0]), negative=negative)
 
 

@@ -6,14 +6,17 @@ in it the prompt goes.
 """
 
 import inspect
+import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 from promptattn.denoisers import denoiser_of
 from promptattn.errors import UnsupportedModelError
+from promptattn.prompt.lower_case import lowered, placed_in
 from promptattn.prompt.tokens import Frame, RawToken, Tokenizer, trimmed_range
 
 __all__ = ["ALL", "TEMPLATES", "Framed", "Kept", "Template", "framed", "template_of"]
@@ -44,7 +47,10 @@ class Template:
     Attributes:
         encoder: the name of the text encoder whose rows the words are.
         first: name of the pipeline's attribute that says how many of the encoder's first rows are left out.
+        pooled: names of further text encoders, of which the denoiser gets a pooled vector alone. They read prompts as
+            they stand.
         kept: which of the encoder's rows are kept otherwise.
+        last: whether the first row is kept and the last ones, `max_sequence_length` together.
         bare: whether those of what stands round a prompt and its padding are left out, however many they are.
         side: where the shorter prompts of a batch are filled up, if not where the tokenizer does.
         negative: whether negative prompts are read in the template too; if not, they are tokenised as they stand and
@@ -52,15 +58,20 @@ class Template:
     """
 
     encoder: str = "text_encoder"
+    pooled: tuple[str, ...] = ()
     first: str | None = None
     kept: Kept = ALL
     bare: bool = False
+    last: bool = False
     side: Literal["left", "right"] | None = None
     negative: bool = True
 
-    def keeps(self, pipe: Any, framed: "Framed") -> Kept:
+    def keeps(self, pipe: Any, framed: "Framed", max_sequence_length: int | None) -> Kept:
+        """Which of the encoder's rows are kept of a prompt that is read so."""
         if self.bare:
             return Kept(*framed.around)
+        if self.last and max_sequence_length is not None:
+            return Kept(head=1, first=1 - max_sequence_length)
         return self.kept if self.first is None else Kept(int(getattr(pipe, self.first)))
 
 
@@ -80,6 +91,11 @@ TEMPLATES: dict[str, Template] = {
     "QwenImage21Transformer2DModel": Template(first="_drop_idx", side="right"),
     "Krea2Transformer2DModel": Template(first="prompt_template_encode_start_idx"),
     "LongCatImageTransformer2DModel": Template(bare=True),
+    "PRXTransformer2DModel": Template(),
+    "LuminaNextDiT2DModel": Template(),
+    "Kandinsky3UNet": Template(),
+    "Kandinsky5Transformer3DModel": Template(pooled=("text_encoder_2",), first="prompt_template_encode_start_idx"),
+    "SanaTransformer2DModel": Template(last=True, negative=False),
 }
 
 
@@ -124,24 +140,48 @@ def framed(pipe: Any, text: str, max_sequence_length: int | None = None) -> Fram
     seen = _observed(pipe, template, text, max_sequence_length)
     if not seen.calls or (not text.strip() and seen.text != before + text + after):
         # Nothing to tokenise: all that the encoder reads is what stands round a prompt.
-        stock = _placed(sentinel, range(len(before), len(before) + len(_SENTINEL)), 0, usual, template)
+        stock = _placed(sentinel, range(len(before), len(before) + len(_SENTINEL)), _as_it_is, usual, template)
         frame = replace(stock.frame, before=seen.ids, after=())
         return replace(stock, tokens=(), lost=(), frame=frame, ids=seen.ids)
     inner = seen.text[len(before) : len(seen.text) - len(after)]
-    if not found or seen.text != before + inner + after or inner.strip() != text.strip():
+    origin = _origin(text, inner)
+    if not found or seen.text != before + inner + after or origin is None:
         raise UnsupportedModelError(
             f"{type(pipe).__name__} does more with the prompt {text!r:.40} than to put it into a template, so"
-            " promptattn cannot tell which of its tokens are which words."
+            f" promptattn cannot tell which of its tokens are which words; write {inner!r:.60}, which is what it reads."
         )
-    shift = text.find(inner) if inner else 0
-    return _placed(seen, range(len(before), len(before) + len(inner)), shift, usual, template)
+    place = partial(placed_in, origin=origin, end=len(text))
+    return _placed(seen, range(len(before), len(before) + len(inner)), place, usual, template)
 
 
-def _placed(seen: "_Observed", prompt: range, shift: int, usual: int, template: Template) -> Framed:
+def _as_it_is(token: RawToken) -> RawToken:
+    return token
+
+
+def _origin(text: str, inner: str) -> Sequence[int] | None:
+    """For each character of what is read in a template the one of the text that it was made of. None where that is more
+    than the text with other blanks, or in lower case."""
+    for read, origin in ((text, range(len(text))), lowered(text)):
+        words, found = ([(each.start(), each.group()) for each in re.finditer(r"\S+", one)] for one in (read, inner))
+        if [word for _, word in words] == [word for _, word in found]:
+            places = [0] * len(inner)
+            stop = 0
+            for (start, word), (first, _) in zip(words, found, strict=True):
+                places[stop:first] = [origin[start - 1] if start else 0] * (first - stop)
+                stop = first + len(word)
+                places[first:stop] = origin[start : start + len(word)]
+            places[stop:] = [len(text) - 1] * (len(inner) - stop)
+            return places
+    return None
+
+
+def _placed(
+    seen: "_Observed", prompt: range, place: Callable[[RawToken], RawToken], usual: int, template: Template
+) -> Framed:
     """The reading of a prompt.
 
-    prompt: its place in `seen.text`; its first character is the `shift`-th of the clean text. usual: the row of another
-    prompt's first token, which tells places apart where the same ids stand twice.
+    prompt: its place in `seen.text`. place: from a token of that to the same with its characters in the clean text.
+    usual: the row of another prompt's first token, which tells places apart where the same ids stand twice.
     """
     read = seen.tokenised(truncated=True)
     every = seen.tokenised(truncated=False)
@@ -159,9 +199,7 @@ def _placed(seen: "_Observed", prompt: range, shift: int, usual: int, template: 
         text = seen.text[start:stop]
         clipped = [(max(places[at][0], start) - start, min(places[at][1], stop) - start) for at in chosen]
         trimmed = [trimmed_range(text, *place) for place in clipped]
-        return tuple(
-            RawToken(ids[at], first + shift, last + shift) for at, (first, last) in zip(chosen, trimmed, strict=True)
-        )
+        return tuple(place(RawToken(ids[at], first, last)) for at, (first, last) in zip(chosen, trimmed, strict=True))
 
     own, whole = inside(read.places), inside(every.places)
     first = _index_of(read.ids, seen.ids, usual)
@@ -310,8 +348,13 @@ def _runs(calls: "Sequence[_Call]", text: str, ids: Sequence[int]) -> "Iterator[
 
 
 def _options(pipe: Any, text: str, max_sequence_length: int | None) -> dict[str, Any]:
+    """What the pipeline's own call gives `encode_prompt` unless it is told."""
     takes = inspect.signature(pipe.encode_prompt).parameters
     wanted: dict[str, Any] = {
+        name: parameter.default
+        for name, parameter in inspect.signature(pipe.__call__).parameters.items()
+        if parameter.default is not parameter.empty
+    } | {
         "prompt": [text],
         "device": pipe._execution_device,
         "num_images_per_prompt": 1,

@@ -40,7 +40,7 @@ class Told:
 
 
 class Batch:
-    """One tensor of text embeddings that a pipeline gives its denoiser.
+    """One tensor of text embeddings that a pipeline gives its denoiser, the first of so many `tokens` rows of text.
 
     A pipeline hands over the same tensor at every step, so all that is derived from it is kept, on the device: nothing
     here waits for the device but the recognition of its rows, once.
@@ -57,6 +57,7 @@ class Batch:
         blocks: tuple[Block, ...],
         carrier: Wording,
         *,
+        tokens: int,
         rule: Rule,
         patches: Sequence[tuple[float, float]],
     ) -> None:
@@ -64,6 +65,7 @@ class Batch:
         self.version = state_of(text)
         self.blocks = blocks
         self._carrier = carrier
+        self._tokens = tokens
         self._rule = rule
         self._patches = patches
         watched = next((block for block in blocks if block.kind == "positive"), None)
@@ -120,7 +122,7 @@ class Batch:
             masks = [(each.mask, times) for each, times in encoded if each.mask is not None]
             mask = _rows(masks).to(self.text.device) if masks else None
         if any(block.kind in wording.weighted for block in blocks):
-            odds = self._odds(wording, blocks, width=int((self.text if text is None else text).shape[1]))
+            odds = self._odds(wording, blocks, width=self._tokens if text is None else int(text.shape[1]))
             index = (odds != 1).any(dim=0).nonzero().flatten()
             picked = odds[:, index]
             device = self.text.device
@@ -144,7 +146,7 @@ class Batch:
         for strand, share in enumerate(wording.shares * moment.shares[part]):
             if not share.any():
                 continue
-            shift, width = self._shift, int(self.text.shape[1]) if wording is self._carrier else None
+            shift, width = self._shift, self._tokens if wording is self._carrier else None
             groups = _shifted(columns.groups[wording][strand, images], shift, width, fill=-1)
             kept = (groups >= 0).any(dim=0).nonzero().flatten()
             found.append(

@@ -214,7 +214,7 @@ class DenoiserWatch:
         self.installation.verify()
         call = self._layout.read(denoiser, args, kwargs)
         self.calls += 1
-        batch = self._read(call.text)
+        batch = self._read(call)
         scheduler = self._pipe.scheduler
         taken = self._stepping.count(scheduler)
         self._strays.see(getattr(scheduler, "timesteps", None), taken, own=bool(batch.blocks))
@@ -279,20 +279,31 @@ class DenoiserWatch:
 
     # Whose text a call has.
 
-    def _read(self, text: torch.Tensor) -> Batch:
+    def _read(self, call: DenoiserCall) -> Batch:
+        text = call.text
         # A pipeline hands over the same tensors at every step, one or, for prompt and negative prompt apart, two:
         # compare each once, not once a step (a device sync).
         known = next((each for each in self._known if each.is_of(text)), None)
         if known is None:
             patches = self.capture.patches if self.capture else ()
-            known = Batch(text, self._blocks(text), self._carrier, rule=self._target.rule, patches=patches)
+            known = Batch(
+                text,
+                self._blocks(text),
+                self._carrier,
+                tokens=call.tokens,
+                rule=self._target.rule,
+                patches=patches,
+            )
             self._known = [*self._known[-1:], known]
         return known
 
     def _blocks(self, text: torch.Tensor) -> tuple[Block, ...]:
         target, carrier = self._target, self._carrier
+        perturbed = bool(getattr(self._pipe, "do_perturbed_attention_guidance", False))
         if target.hearing is not None:
-            return recognise_known(text, target.hearing.known, negative_first=self._layout.negative_first)
+            return recognise_known(
+                text, target.hearing.known, negative_first=self._layout.negative_first, perturbed=perturbed
+            )
         if text is target.given_negative:
             # In a call of its own, and the very tensor: so it is no prompt, not even one of the same text.
             return (Block("negative", 0, len(text), len(text) // target.script.prompts),)
@@ -302,7 +313,7 @@ class DenoiserWatch:
             None if carrier.negative is None else carrier.negative.embeds,
             images_per_prompt=target.images_per_prompt,
             negative_first=self._layout.negative_first,
-            perturbed=bool(getattr(self._pipe, "do_perturbed_attention_guidance", False)),
+            perturbed=perturbed,
             guided=getattr(self._pipe, "do_classifier_free_guidance", None),
         )
 

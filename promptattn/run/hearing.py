@@ -72,14 +72,17 @@ class Hearing:
 
     def _listen(self, stack: ExitStack) -> None:
         own, before = self._pipe.encode_prompt, vars(self._pipe).get("encode_prompt", _MISSING)
-        signature = inspect.signature(own)
+        signature, first = inspect.signature(own), self._spoken.first
 
         @functools.wraps(own)
         def encode_prompt(*args: Any, **kwargs: Any) -> Any:
             given = signature.bind_partial(*args, **kwargs).arguments
             texts = {name: _listed(given.get(name)) for name in ("prompt", "negative_prompt")}
             result = own(*args, **kwargs)
-            self._hear(texts["prompt"], texts["negative_prompt"], result if isinstance(result, tuple) else (result,))
+            if all(given.get(name, signature.parameters[name].default) == want for name, want in first.items()):
+                self._hear(
+                    texts["prompt"], texts["negative_prompt"], result if isinstance(result, tuple) else (result,)
+                )
             return result
 
         stack.callback(self._restore, before)
@@ -104,7 +107,8 @@ class Hearing:
         plans = self._plans[kind]
         # Repeated for the images of each prompt.
         times = len(rows) // len(plans)
-        self.known[kind] = [_known(rows[at * times], each) for at, each in enumerate(plans)]
+        cut = self._spoken.cut and kind == "negative"
+        self.known[kind] = [_known(rows[at * times], each[0], cut=cut) for at, each in enumerate(plans)]
 
     # What the text encoders weigh.
 
@@ -135,16 +139,29 @@ def _given(embeds: Any) -> bool:
     return embeds is not None and len(embeds) > 0
 
 
-def _known(rows: torch.Tensor, plans: tuple[EncoderPlan, ...]) -> Known:
-    """rows: `[token, channel]` of the first encoder that reads the prompt; those that it is filled up with are left."""
-    filled = [at for at, slot in enumerate(plans[0].slots) if slot.kind != "padding"]
+def _known(rows: torch.Tensor, plan: EncoderPlan, *, cut: bool) -> Known:
+    """rows: `[token, channel]` of the first encoder that reads the prompt; those that it is filled up with are left.
+
+    cut: whether there may be fewer than were planned.
+    """
+    # An empty text may be nothing but what it is filled up with.
+    filled = [at for at, slot in enumerate(plan.slots) if slot.kind != "padding"] or [0, len(plan.slots) - 1]
     first, stop = filled[0], filled[-1] + 1
-    if stop > len(rows):
-        raise UnsupportedModelError(
-            f"{plans[0].name} was planned for {stop} rows of text, but the pipeline has {len(rows)} of it, so no row is"
-            " known to be one word."
+    # Filled up in front to another length than was planned.
+    moved = len(rows) - len(plan.slots) if plan.frame.padding_side == "left" else 0
+    start, end = max(first + moved, 0), max(first + moved, 0) + stop - first
+    if end > len(rows):
+        if not cut:
+            raise UnsupportedModelError(
+                f"{plan.name} was planned for {stop} rows of text, but the pipeline has {len(rows)} of it, so no row is"
+                " known to be one word."
+            )
+        lost = dict.fromkeys(token.text for token in plan.tokens if token.slot - first >= len(rows) - start)
+        tell(
+            f"the negative prompt is cut to the {len(rows)} rows that the prompt has; {plan.name} reads none of"
+            f" {', '.join(map(repr, lost))}."
         )
-    return Known(rows[first:stop], first)
+    return Known(rows[start:end], first)
 
 
 def _weights(ids: torch.Tensor, plans: Sequence[EncoderPlan], weighting: Weighting) -> torch.Tensor | None:
@@ -155,12 +172,12 @@ def _weights(ids: torch.Tensor, plans: Sequence[EncoderPlan], weighting: Weighti
     odds = torch.ones(tuple(ids.shape))
     for row, given in enumerate(ids.tolist()):
         for plan in plans:
-            read = [at for at, slot in enumerate(plan.chunks[0].slots) if slot.kind != "padding"]
-            core = plan.chunks[0].ids[read[0] : read[-1] + 1]
+            read = [at for at, slot in enumerate(plan.chunks[0].slots) if slot.kind != "padding"] or [0]
+            core = plan.chunks[0].ids[read[0] : read[-1] + 1][: len(given)]
             starts = (0, len(given) - len(core), read[0])
             start = next((at for at in starts if at >= 0 and tuple(given[at : at + len(core)]) == core), None)
             if start is not None:
-                weights = plan.chunks[0].weights[read[0] : read[-1] + 1]
+                weights = plan.chunks[0].weights[read[0] : read[-1] + 1][: len(core)]
                 odds[row, start : start + len(core)] = torch.tensor([weighting.in_text_encoder(w) for w in weights])
                 break
     return odds if bool((odds != 1).any()) else None

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from promptattn.maps.capture import RELATIONS, Relation
-from promptattn.processors.layouts import LAYOUTS, LayerKind
-from promptattn.processors.refused import ADDED_KEYS, REFUSED, REFUSED_PIPELINES
+from promptattn.processors.layouts import ADDING_KEYS, LAYOUTS, LayerKind
+from promptattn.processors.refused import REFUSED, REFUSED_PIPELINES
 from promptattn.processors.segments import TEXT_LAYOUTS
 from promptattn.run.relations import RELATIONS_BY_KIND
 
@@ -22,7 +22,7 @@ class Model:
         weighting: where in the denoiser weights act; "" where it is refused.
         capture: the relations that can be recorded; `text->text` of a model that has no joint attention is that of
             its text encoders, unless its pipeline encodes prompts itself.
-        text_encoder: the text encoders, in words; words are weighted in all of them.
+        text_encoder: the text encoders, in words; words are weighted in all but those of which it says not.
         tested: how: on what, and against what.
         refused: the reason, a clause; None where it is served.
     """
@@ -52,26 +52,28 @@ _WEIGHTING: dict[LayerKind, str] = {
 
 
 def _served() -> Iterator[Model]:
-    for denoiser, layout in LAYOUTS.items():
-        kinds: tuple[LayerKind, ...] = ("cross", "image") if layout.attention == "cross" else (layout.attention,)
+    for denoiser, layout in (*LAYOUTS.items(), *ADDING_KEYS.items()):
+        kinds: list[LayerKind] = [layout.attention]
+        if layout.attention == "cross" and not layout.linear:
+            kinds.append("image")
         recorded = {each for kind in kinds for each in RELATIONS_BY_KIND[kind]}
         text = TEXT_LAYOUTS.get(denoiser)
-        in_encoders = text is None or text.spoken is None
+        if text is None or text.spoken is None:
+            recorded.add("text->text")
         for number, (family, encoders) in enumerate(layout.families.items()):
             trained = f"; trained {layout.preset}" if layout.preset and number == 0 else ""
             yield Model(
                 family=family,
                 denoiser=denoiser,
                 weighting=_WEIGHTING[layout.attention],
-                capture=tuple(each for each in RELATIONS if each in recorded or (each == "text->text" and in_encoders)),
+                capture=tuple(each for each in RELATIONS if each in recorded),
                 text_encoder=encoders,
                 tested=f"tiny random pipeline against dense float64 attention{trained}",
             )
 
 
 def _refused() -> Iterator[Model]:
-    known = {**REFUSED, "UNet2DConditionModel": ADDED_KEYS}
-    for denoiser, refusal in known.items():
+    for denoiser, refusal in REFUSED.items():
         for family in refusal.families:
             yield Model(family=family, denoiser=denoiser, refused=refusal.reason)
     for pipeline, reason in REFUSED_PIPELINES.items():

@@ -18,6 +18,7 @@ RELATIONS_BY_KIND: dict[LayerKind, tuple[Relation, ...]] = {
     "added": ("image->text", "image->image"),
     "image": ("image->image",),
     "text": (),
+    "linear": (),
 }
 
 
@@ -50,6 +51,11 @@ def relations(
         raise ConfigError(
             f"Capture(relations=...): in {type(denoiser).__name__} text does not look at the image (it has no joint"
             " attention), so there is no text->image to record."
+        )
+    if "image->image" in wanted - anywhere:
+        raise ConfigError(
+            f"Capture(patches=...): in {type(denoiser).__name__} places of the image attend to each other linearly, so"
+            " that none has a share of what another takes, or not at all; there is no image->image to record."
         )
     if "image->image" in wanted - there:
         raise ConfigError(f"Capture(layers={capture.layers!r}) selects no self-attention layer to record patches in.")

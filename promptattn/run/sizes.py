@@ -3,6 +3,8 @@
 import inspect
 from typing import Any
 
+import torch
+
 from promptattn.denoisers import denoiser_of
 from promptattn.errors import ConfigError
 from promptattn.places import Grid
@@ -43,4 +45,6 @@ def latent_size(pipe: Any, height: int | None, width: int | None) -> Grid:
 
 
 def _scale(pipe: Any) -> int:
-    return int(getattr(pipe, "vae_scale_factor", 8))
+    """The side, in pixels, of what one latent stands for; a pipeline that decodes nothing makes its picture itself."""
+    decodes = any(hasattr(part, "decode") for part in pipe.components.values() if isinstance(part, torch.nn.Module))
+    return int(getattr(pipe, "vae_scale_factor", 8 if decodes else 1))

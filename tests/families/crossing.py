@@ -4,7 +4,7 @@ from typing import Any
 
 import diffusers
 from families import autoencoders, language_tokenizers, text_encoders
-from families.family import Family, seeded
+from families.family import Family, opened, seeded
 from families.text_encoders import WIDTH
 from tiny_pipelines import clip_text, clip_tokenizer, t5_text, t5_tokenizer
 
@@ -131,6 +131,7 @@ def lumina() -> Any:
         multiple_of=16,
         cross_attention_dim=WIDTH,
     )
+    opened(transformer)
     return diffusers.LuminaPipeline(
         transformer=transformer,
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
@@ -142,7 +143,7 @@ def lumina() -> Any:
 
 
 def _prx_transformer(channels: int, **extra: Any) -> Any:
-    return seeded(
+    model = seeded(
         diffusers.PRXTransformer2DModel,
         in_channels=channels,
         patch_size=2,
@@ -153,6 +154,7 @@ def _prx_transformer(channels: int, **extra: Any) -> Any:
         axes_dim=[8, 8],
         **extra,
     )
+    return opened(model)
 
 
 def prx() -> Any:
@@ -198,6 +200,7 @@ def kandinsky5() -> Any:
         tokenizer_2=clip_tokenizer(),
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
     )
+    opened(pipe.transformer)
     # Other sizes, (width, height), are brought to the nearest of those it was trained on.
     pipe.resolutions = [(192, 128)]
     return pipe

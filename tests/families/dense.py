@@ -7,6 +7,7 @@ promptattn.
 import contextlib
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,25 +50,30 @@ class Seats:
 
 
 def seats(pipe: Any, facts: dict[str, Any]) -> Seats:
-    """The seats of a family with one denoiser whose text is one run of rows."""
+    """The seats of a family with one denoiser whose text is one run of rows, or several that follow one another."""
     ((part, found),) = facts["denoisers"].items()
     texts = {
         name: each for name, each in found["text_places"].items() if "pooled" not in name and "text_embeds" not in name
     }
-    # Rows of other layers of the same encoder stand in the same places.
+    # Rows of other layers of the same encoder stand in the same places, and those of other encoders behind them.
     places = texts["encoder_hidden_states"] if len(texts) > 1 else next(iter(texts.values()))
     seen = {
         group["layer"]: (_first(group["places"]), group) for shown in found["image_places"].values() for group in shown
     }
-    groups = [group for group in places if group["places"]["runs"]]
+    groups = [group for group in places if group["places"]["runs"] and not _text_alone(seen, group)]
     # Layers that put the text in order before any layer sees both are not asked.
     if any(_joint(seen, group) for group in groups):
         groups = [group for group in groups if _joint(seen, group)]
-    (first,) = {seat - token for group in groups for token, _, seat in group["places"]["runs"]}
-    stop = first + 1 + max(token for group in groups for _, token, _ in group["places"]["runs"])
+    (first,) = {_offset(group["places"]["runs"]) for group in groups}
+    stop = first + 1 + max(token for group in groups for _, token, *_ in group["places"]["runs"])
     modules = [name for name, module in getattr(pipe, part).named_modules() if hasattr(module, "set_processor")]
     patterns = {re.escape(group["layer"]).replace(r"\*", r"\d+") for group in groups}
     layers = tuple(name for name in modules if any(re.fullmatch(pattern, name) for pattern in patterns))
+    blind = {group["layer"] for group in places if not group["places"]["runs"]} & {group["layer"] for group in groups}
+    if blind:
+        # Of layers that are called alike those see text whose keys are made of embeddings of another width.
+        blocks = {name: getattr(pipe, part).get_submodule(name) for name in layers}
+        layers = tuple(name for name, each in blocks.items() if each.to_k.in_features != each.to_q.in_features)
     roles = found["rows_of_first_step"]
     negative = next(((at, rows.index("negative")) for at, rows in enumerate(roles) if "negative" in rows), None)
     starts = {
@@ -77,12 +83,27 @@ def seats(pipe: Any, facts: dict[str, Any]) -> Seats:
     return Seats(part, layers, first, stop, image, count, len(roles), *conditional_row(roles), negative)
 
 
+def _offset(runs: list[list[int]]) -> int:
+    """How far behind their token most key rows stand. Where a text is also pooled, one may seem to stand elsewhere."""
+    offsets: Counter[int] = Counter()
+    for token, last, *seats in runs:
+        for seat in seats:
+            offsets[seat - token] += last - token + 1
+    return offsets.most_common(1)[0][0]
+
+
 def _first(places: dict[str, Any]) -> int | None:
     return places.get("0,0", places.get("first"))
 
 
 def _last(places: dict[str, Any]) -> int:
     return places.get("-1,-1", places.get("last"))
+
+
+def _text_alone(seen: dict[str, tuple[int | None, dict[str, Any]]], group: dict[str, Any]) -> bool:
+    """Whether the queries of a layer that reads text are not the image's: they are the text's, or one that pools it."""
+    first, at = seen.get(group["layer"], (None, {}))
+    return group["queries"] == 1 or (bool(at) and first is None and group["queries"] == group["keys"])
 
 
 def _joint(seen: dict[str, tuple[int | None, dict[str, Any]]], group: dict[str, Any]) -> bool:

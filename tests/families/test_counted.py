@@ -12,7 +12,7 @@ from families.counting import counted
 from families.facts import TABLE
 from families.family import NEGATIVE, PROMPT
 from families.registry import FAMILIES
-from families.test_served import SERVED
+from families.test_served import LINEAR, SERVED
 
 import promptattn
 from promptattn.maps.capture import RELATIONS, Capture
@@ -22,6 +22,7 @@ FACTS = json.loads(TABLE.read_text())
 
 OTHER_COMPONENTS = {
     "vae": "pixels, or latents, among themselves; no prompt is there",
+    "movq": "likewise",
     "text_encoder": "words among words, before the image: text->text, where the denoiser has no such relation",
     "text_encoder_2": "likewise",
     "text_encoder_3": "likewise",
@@ -31,14 +32,19 @@ OTHER_COMPONENTS = {
 
 NEGATIVE_ALONE = "a call that reads the negative prompt alone: maps are the prompt's"
 
+POOLED = "the text is pooled there: one query, and the words for keys"
 TEXT_ALONE = "words among words, before any layer sees the image"
 
 OTHER_LAYERS: dict[str, dict[str, str]] = {
     "Krea2Transformer2DModel": {r"text_fusion\..*\.attn": TEXT_ALONE},
     "Lumina2Transformer2DModel": {r"context_refiner\.\d+\.attn": TEXT_ALONE},
     "ZImageTransformer2DModel": {r"context_refiner\.\d+\.attention": TEXT_ALONE},
+    "Kandinsky3UNet": {r"add_time_condition\.attention": POOLED},
+    "Kandinsky5Transformer3DModel": {r"text_transformer_blocks\.\d+\.self_attention": TEXT_ALONE},
+    "HunyuanDiT2DModel": {r"time_extra_emb\.pooler": POOLED},
+    "deepfloyd-if": {r"add_embedding\.pool": POOLED},
 }
-"""By class of denoiser: the layers, as a pattern, that attend and are not recorded, and why."""
+"""By class of denoiser, or by family: the layers, as a pattern, that attend and are not recorded, and why."""
 
 TEXT_FIRST = {"QwenImage21Transformer2DModel": 1}
 """By class of denoiser: how many calls of each layer are of the text by itself, and in no map."""
@@ -61,15 +67,15 @@ def test_attention_calls_are_recorded_or_left_out_by_name(name):
     with counted(pipe) as stock, torch.no_grad():
         pipe(**family.arguments())
     assert stock.functions
-    # Text encoders that cap their scores work attention out in steps.
-    assert {place: count for place, count in stock.kernels.items() if place[0] == part} == {
-        place: count for place, count in stock.functions.items() if place[0] == part
-    }
-    unnamed = {component for component, _ in stock.kernels | stock.functions} - {part, *OTHER_COMPONENTS}
+    # Some text encoders work their attention out in steps, of which only the softmax is seen.
+    patterns = OTHER_LAYERS.get(facts["class"], {}) | OTHER_LAYERS.get(name, {})
+    assert _named_not(stock.kernels, patterns) == _named_not(stock.functions, patterns)
+    unnamed = {component for component, _ in (stock.functions | stock.kernels)} - {part, *OTHER_COMPONENTS}
     assert not unnamed, f"{unnamed} attend; record them, or say in OTHER_COMPONENTS why not"
 
     joint = LAYOUTS[facts["class"]].attention == "joint"
-    everything = Capture(relations=RELATIONS if joint else ["image->text"], patches=[(0.3, 0.7)])
+    patches = [] if name in LINEAR else [(0.3, 0.7)]
+    everything = Capture(relations=RELATIONS if joint else ["image->text"], patches=patches)
     texts = (PROMPT, NEGATIVE) if family.negative else (PROMPT,)
     length = family.call.get("max_sequence_length")
     with promptattn.attend(pipe, *texts, capture=everything, max_sequence_length=length) as run:
@@ -79,9 +85,8 @@ def test_attention_calls_are_recorded_or_left_out_by_name(name):
 
     calls = facts["rows_of_first_step"]
     of_the_prompt = sum(any(row in ("prompt", "both") for row in rows) for rows in calls)
-    patterns = OTHER_LAYERS.get(facts["class"], {})
     for (component, layer), count in stock.functions.items():
-        if component != part or any(re.fullmatch(pattern, layer) for pattern in patterns):
+        if component != part or _matches(layer, patterns):
             continue
         recorded = attended.recorded[component, layer]
         negative_alone = count * (len(calls) - of_the_prompt) // len(calls)
@@ -98,4 +103,17 @@ def test_attention_calls_are_recorded_or_left_out_by_name(name):
         layer for _, layer in attended.recorded
     }
     for pattern in patterns:
-        assert any(re.fullmatch(pattern, layer) for _, layer in stock.functions), pattern
+        assert any(re.fullmatch(pattern, layer) for _, layer in stock.kernels), pattern
+
+
+def _matches(layer, patterns):
+    return any(re.fullmatch(pattern, layer) for pattern in patterns)
+
+
+def _named_not(calls, patterns):
+    """Those of neither text encoders nor layers of these names."""
+    return {
+        place: count
+        for place, count in calls.items()
+        if not place[0].startswith("text_encoder") and not _matches(place[1], patterns)
+    }

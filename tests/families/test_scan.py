@@ -26,9 +26,6 @@ from promptattn.processors.refused import REFUSED, REFUSED_PIPELINES
 FACTS = json.loads(TABLE.read_text())
 TOGETHER = Path(__file__).parents[1] / "together"
 
-# UNets of the very class that is served, whose layers are refused: `refused.ADDED_KEYS`.
-WITH_ADDED_KEYS = ("diffusers.pipelines.deepfloyd_if.",)
-
 # What diffusers cannot run itself, so that there is nothing to compare with.
 BROKEN = {"ChromaInpaintPipeline": "guidance_embeds"}
 
@@ -87,7 +84,6 @@ def _is_named(cls: type) -> bool:
         cls.__name__ in REFUSED_PIPELINES
         or why_out_of_scope(cls) is not None
         or any(part in REFUSED for part in parts(cls))
-        or cls.__module__.startswith(WITH_ADDED_KEYS)
     )
 
 

@@ -15,7 +15,7 @@ from families.registry import FAMILIES
 from families.watching import text_encoders, watch
 
 import promptattn
-from promptattn.errors import PromptAttnWarning, UnsupportedModelError
+from promptattn.errors import ConfigError, PromptAttnWarning, UnsupportedModelError
 from promptattn.maps.capture import Capture
 from promptattn.processors.install import attention_layers
 from promptattn.processors.layouts import LAYOUTS, layout_of
@@ -56,10 +56,29 @@ SERVED = {
     "krea2": {"tokenizer": 0},
     "krea2-distilled": {"tokenizer": 0},
     "longcat": {"tokenizer": 0},
+    "deepfloyd-if": {"tokenizer": 0},
+    "prx": {"tokenizer": -1},
+    "prx-pixel": {"tokenizer": 0},
+    "hunyuan-dit": {"tokenizer": 0, "tokenizer_2": 77},
+    "lumina": {"tokenizer": -1},
+    "kandinsky-3": {"tokenizer": 0},
+    "kandinsky-5": {"tokenizer": 0},
+    "sana": {"tokenizer": 0},
+    "sana-sprint": {"tokenizer": 0},
 }
 
 # Those whose prompts are read in a template, and whose negative prompts are not.
-NEGATIVE_AS_IT_STANDS = ("lumina2",)
+NEGATIVE_AS_IT_STANDS = ("lumina2", "sana")
+
+# Those whose stock pipeline makes no batches here, and why.
+ONE_IMAGE = {
+    "sdxl-refiner": "its family has one picture to go on from",
+    "prx": "diffusers cannot make several images with guidance: there are fewer times than rows",
+    "prx-pixel": "diffusers cannot make several images with guidance: there are fewer times than rows",
+}
+
+# Those that fail in double precision by themselves, and how near to the dense attention they come in single.
+SINGLE = {"kandinsky-5": 1e-2}
 
 # Those that are given their prompts as text.
 SPOKEN = [
@@ -71,8 +90,11 @@ SPOKEN = [
 # Those that cannot have texts of unequal length in one batch.
 ALONE = ("lumina2",)
 
+# Those whose image attends to itself linearly.
+LINEAR = [name for name in SERVED if any(LAYOUTS[each["class"]].linear for each in FACTS[name]["denoisers"].values())]
+
 # Text encoders in which weights cannot act, and why.
-UNWEIGHED: dict[str, str] = {"lumina2": "softcap"}
+UNWEIGHED = dict.fromkeys(("lumina2", "prx", "sana", "sana-sprint"), "caps its scores")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -115,13 +137,18 @@ def attend(pipe, family, prompt=PROMPT, negative=NEGATIVE, **options):
     return promptattn.attend(pipe, *texts, max_sequence_length=length, **options)
 
 
+def image_of(output):
+    """What a pipeline made, by whichever of its names."""
+    return output.images if "images" in output else output[0]
+
+
 def stock(pipe, family, prompt=PROMPT, negative=NEGATIVE, **changed):
-    return pipe(**family.arguments(prompt, negative, **changed)).images
+    return image_of(pipe(**family.arguments(prompt, negative, **changed)))
 
 
 def ours(pipe, family, run, **changed):
     arguments = family.arguments(**changed)
-    return pipe(**{key: value for key, value in arguments.items() if "prompt" not in key} | run.inputs).images
+    return image_of(pipe(**{key: value for key, value in arguments.items() if "prompt" not in key} | run.inputs))
 
 
 def denoiser_of(pipe, name):
@@ -138,8 +165,8 @@ def rows_by(pipe, name, tokenizer, word, text=PROMPT):
     """Those that are one tokenizer's."""
     start = text.index(word)
     first = 0 if text == NEGATIVE and name in NEGATIVE_AS_IT_STANDS else SERVED[name][tokenizer]
-    made_by = getattr(pipe, tokenizer, None) or pipe.processor.tokenizer
-    offsets = made_by(text, return_offsets_mapping=True).offset_mapping
+    made_by = getattr(pipe, tokenizer, None) or pipe.processor
+    offsets = getattr(made_by, "tokenizer", made_by)(text, return_offsets_mapping=True).offset_mapping
     return [
         row + (first if first >= 0 else first + 1 - len(offsets))
         for row, (begin, end) in enumerate(offsets)
@@ -147,18 +174,25 @@ def rows_by(pipe, name, tokenizer, word, text=PROMPT):
     ]
 
 
-def test_neutral_runs_and_captures_are_the_stock_pipeline_to_the_bit(pipe, family):
+def test_neutral_runs_and_captures_are_the_stock_pipeline_to_the_bit(pipe, family, name):
     expected = stock(pipe, family)
     with attend(pipe, family, capture=False) as run:
         assert torch.equal(ours(pipe, family, run), expected)
-    everything = Capture(relations=["image->text", "text->text"], patches=[(0.3, 0.7)])
+    patches = [] if name in LINEAR else [(0.3, 0.7)]
+    everything = Capture(relations=["image->text", "text->text"], patches=patches)
     with attend(pipe, family, capture=everything) as run:
         assert torch.equal(ours(pipe, family, run), expected)
 
 
+@pytest.mark.parametrize("name", LINEAR)
+def test_patches_have_no_map_where_attention_is_linear(pipe, family):
+    with pytest.raises(ConfigError, match="places of the image attend to each other linearly"):
+        attend(pipe, family, capture=Capture(patches=[(0.3, 0.7)])).__enter__()
+
+
 def test_batches_of_several_images(pipe, family, name):
-    if name == "sdxl-refiner":
-        pytest.skip("its family has one picture to go on from")
+    if name in ONE_IMAGE:
+        pytest.skip(ONE_IMAGE[name])
     # Of unequal length.
     prompts, negatives = [PROMPT, "dog"], [NEGATIVE, "ugly"]
     # Lists of its own: Z-Image's pipeline writes into those that it is given.
@@ -186,7 +220,8 @@ def test_the_encoders_read_the_very_ids_of_the_stock_pipeline(pipe, family):
         pass
     for encoder, reading in expected.readings.items():
         plan = run.plans[0][encoder]
-        assert reading.ids[0][0].tolist() == list(plan.chunks[0].ids)
+        # Some encoders read the negative prompt in the same call.
+        assert list(plan.chunks[0].ids) in reading.ids[0].tolist()
         assert [word.text for word in plan.words] == ["A", "RED", "Cat", ",", "and", "un", "ratón", "gris"]
 
 
@@ -258,7 +293,9 @@ def test_maps_are_of_the_prompt_and_not_of_the_negative_one(pipe, family, name):
 
 @pytest.mark.parametrize("weight", [0.0, 3.0])
 def test_weights_are_odds_of_the_keys_of_their_own_prompt(name, family, weight):
-    pipe = family.make().to(torch.float64)
+    pipe = family.make()
+    if name not in SINGLE:
+        pipe.to(torch.float64)
     where = seats(pipe, FACTS[name])
     odds = Weighed(
         dict.fromkeys(rows_of(pipe, name, "cat"), weight),
@@ -273,7 +310,7 @@ def test_weights_are_odds_of_the_keys_of_their_own_prompt(name, family, weight):
     effect = (expected - plain).abs().max()
     assert effect > 1e-6
     # The dense attention and the pipeline's own differ in some float32 constants of theirs (positions, times).
-    assert (found - expected).abs().max() < 1e-4 * effect
+    assert (found - expected).abs().max() < SINGLE.get(name, 1e-4) * effect
     if weight == 0:
         assert (run.maps["cat"].array == 0).all()
 
@@ -454,14 +491,13 @@ def test_prompts_that_the_pipeline_would_rewrite_are_read_as_they_stand(pipe, fa
     assert run.maps["sign"].array.any()
 
 
-@pytest.mark.parametrize("name", ["pixart-alpha", "aura-flow", "chroma"])
+@pytest.mark.parametrize("name", ["pixart-alpha", "aura-flow", "chroma", "deepfloyd-if"])
 def test_generate_makes_the_size_asked_for_and_probe_runs(pipe, family):
-    made = promptattn.generate(
-        pipe, "a (red:1.5) cat", "ugly", num_inference_steps=2, height=32, width=48, max_sequence_length=40
-    )
+    length = {name: value for name, value in family.call.items() if name == "max_sequence_length"}
+    made = promptattn.generate(pipe, "a (red:1.5) cat", "ugly", num_inference_steps=2, height=32, width=48, **length)
     assert made.images[0].size == (48, 32)
     assert made.maps["cat"].array.shape == (32, 48)
-    assert not promptattn.probe(pipe, max_sequence_length=40).inert
+    assert not promptattn.probe(pipe, **length).inert
 
 
 def test_every_layout_is_of_a_family_that_is_tested():

@@ -38,7 +38,8 @@ def test_variants_are_the_stock_pipeline_to_the_bit(variant):
     expected = run(prompt=PROMPT, **(dict(negative_prompt=negative) if negative else {}))
     with promptattn.attend(pipe, PROMPT, negative, max_sequence_length=length) as attended:
         assert torch.equal(run(**attended.inputs), expected)
-    assert attended.maps["cat"].array.shape == (HEIGHT, WIDTH)
+    size = variant.given.get("height", HEIGHT), variant.given.get("width", WIDTH)
+    assert attended.maps["cat"].array.shape == size
     weighted = PROMPT.replace("cat", "(cat:0)")
     with promptattn.attend(pipe, weighted, negative, max_sequence_length=length, where="denoiser") as attended:
         assert not torch.equal(run(**attended.inputs), expected)

@@ -193,7 +193,8 @@ def kandinsky3() -> Any:
         layers_per_block=2,
         # Which levels attend is written into the class, for four levels.
         block_out_channels=(16, 16, 32, 32),
-        cross_attention_dim=32,
+        # As wide as no level, as in the real one.
+        cross_attention_dim=24,
         encoder_hid_dim=32,
     )
     return diffusers.Kandinsky3Pipeline(

@@ -26,6 +26,12 @@ SIZE = dict(height=HEIGHT, width=WIDTH)
 PICTURE = torch.linspace(0, 1, 3 * HEIGHT * WIDTH).view(1, 3, HEIGHT, WIDTH)
 MASK = (torch.arange(WIDTH) < WIDTH // 2).float().expand(1, 1, HEIGHT, WIDTH)
 REPAINTED = dict(image=PICTURE, mask_image=MASK)
+UNBINNED = SIZE | dict(use_resolution_binning=False)
+WIDE = torch.linspace(0, 1, 3 * HEIGHT * 64).view(1, 3, HEIGHT, 64)
+TWICE = dict(height=2 * HEIGHT, width=2 * WIDTH)
+SMALL = PICTURE[..., : HEIGHT // 2, : WIDTH // 2]
+LARGE = PICTURE.repeat(1, 1, 2, 2)
+SANA = UNBINNED | dict(width=64)  # its pipelines take whole times 32
 LEVELS = 4  # steps whose noise is the same in every call
 
 Parts = dict[str, Any]
@@ -91,6 +97,29 @@ def _z_image_control(own: Parts, channels: int) -> Parts:
     return dict(controlnet=_acting(net))
 
 
+def _sana_control(own: Parts) -> Parts:
+    return dict(controlnet=_acting(seeded(diffusers.SanaControlNetModel, **_same(diffusers.SanaControlNetModel, own))))
+
+
+def _same(kind: type, own: Parts) -> dict[str, Any]:
+    """What a model of this kind takes of the transformer's config."""
+    takes = inspect.signature(kind.__init__).parameters
+    return {name: value for name, value in own["transformer"].config.items() if name in takes}
+
+
+def _upscaling(own: Parts) -> Parts:
+    """Of a model that is given a smaller picture beside its own, and how noisy that is."""
+    config = {**own["unet"].config, "in_channels": 6, "class_embed_type": "timestep"}
+    takes = inspect.signature(type(own["unet"]).__init__).parameters
+    unet = seeded(type(own["unet"]), **{name: value for name, value in config.items() if name in takes})
+    return dict(unet=unet, image_noising_scheduler=diffusers.DDPMScheduler())
+
+
+def _hunyuan_control(own: Parts) -> Parts:
+    kind = diffusers.HunyuanDiT2DControlNetModel
+    return dict(controlnet=_acting(seeded(kind, **_same(kind, own), transformer_num_layers=2)))
+
+
 def _acting(net: torch.nn.Module) -> torch.nn.Module:
     """A ControlNet begins with zeros at its ends, and would do nothing."""
     noise = torch.Generator().manual_seed(0)
@@ -134,7 +163,7 @@ _perturbed = _other(pag_applied_layers="mid")
 _controlled = dict(image=PICTURE, control_image=PICTURE)
 _united = dict(control_image=[PICTURE], control_mode=[0]) | SIZE
 
-SD, SDXL = "stable-diffusion-1", "sdxl"
+SD, SDXL, IF = "stable-diffusion-1", "sdxl", "deepfloyd-if"
 
 VARIANTS = (
     Variant(diffusers.StableDiffusionImg2ImgPipeline, SD, dict(image=PICTURE)),
@@ -262,7 +291,39 @@ VARIANTS = (
     Variant(
         diffusers.PixArtSigmaPAGPipeline,
         "pixart-sigma",
-        SIZE | dict(use_resolution_binning=False),
+        UNBINNED,
         _other(pag_applied_layers="blocks.1"),
+    ),
+    Variant(diffusers.IFImg2ImgPipeline, IF, dict(image=PICTURE)),
+    Variant(diffusers.IFInpaintingPipeline, IF, REPAINTED),
+    Variant(diffusers.IFSuperResolutionPipeline, IF, dict(image=SMALL) | SIZE, _upscaling),
+    Variant(diffusers.IFImg2ImgSuperResolutionPipeline, IF, dict(image=SMALL, original_image=PICTURE), _upscaling),
+    Variant(
+        diffusers.IFInpaintingSuperResolutionPipeline,
+        IF,
+        dict(image=SMALL, original_image=PICTURE, mask_image=MASK),
+        _upscaling,
+    ),
+    Variant(
+        diffusers.HunyuanDiTPAGPipeline,
+        "hunyuan-dit",
+        TWICE | dict(use_resolution_binning=False),
+        _other(pag_applied_layers="blocks.1"),
+    ),
+    Variant(
+        diffusers.HunyuanDiTControlNetPipeline,
+        "hunyuan-dit",
+        TWICE | dict(control_image=LARGE, use_resolution_binning=False),
+        _hunyuan_control,
+    ),
+    Variant(
+        diffusers.Kandinsky3Img2ImgPipeline, "kandinsky-3", dict(image=WIDE.repeat(1, 1, 2, 2), height=64, width=128)
+    ),
+    Variant(diffusers.SanaPAGPipeline, "sana", SANA, _other(pag_applied_layers="transformer_blocks.1")),
+    Variant(diffusers.SanaControlNetPipeline, "sana", dict(control_image=WIDE) | SANA, _sana_control),
+    Variant(
+        diffusers.SanaSprintImg2ImgPipeline,
+        "sana-sprint",
+        dict(image=PICTURE, num_inference_steps=2, strength=0.6) | SANA,
     ),
 )

@@ -4,7 +4,7 @@ from typing import Any
 
 from promptattn.places import Grid
 
-__all__ = ["first_patches", "halvings", "packed", "patches", "whole"]
+__all__ = ["first_patches", "halvings", "packed", "patches", "patches_of_frame", "whole"]
 
 
 def halvings(size: Grid, config: Any) -> list[Grid]:
@@ -19,6 +19,12 @@ def halvings(size: Grid, config: Any) -> list[Grid]:
 def patches(size: Grid, config: Any) -> list[Grid]:
     """The one grid of a transformer that cuts its latents into square patches."""
     return [(size[0] // config.patch_size, size[1] // config.patch_size)]
+
+
+def patches_of_frame(size: Grid, config: Any) -> list[Grid]:
+    """Likewise of one whose patches are those of a video: (frames, height, width)."""
+    _, height, width = config.patch_size
+    return [(size[0] // height, size[1] // width)]
 
 
 def packed(size: Grid, config: Any) -> list[Grid]:

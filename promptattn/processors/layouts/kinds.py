@@ -4,15 +4,50 @@ import torch
 
 from promptattn.processors.layouts.layout import LayerKind
 
-__all__ = ["always_added", "always_joint", "cross_or_image", "sd3"]
+__all__ = [
+    "added_or_cross",
+    "adds_keys",
+    "always_added",
+    "always_image",
+    "always_joint",
+    "cross_by_width",
+    "cross_or_image",
+    "cross_or_linear",
+    "sd3",
+]
 
 
 def cross_or_image(layer: torch.nn.Module) -> LayerKind:
     return "cross" if getattr(layer, "is_cross_attention", False) else "image"
 
 
+def cross_or_linear(layer: torch.nn.Module) -> LayerKind:
+    return "cross" if getattr(layer, "is_cross_attention", False) else "linear"
+
+
+def adds_keys(layer: torch.nn.Module) -> bool:
+    """Whether the keys of a UNet's layer are text and image together: it has one of the `AttnAddedKV` processors."""
+    return any("AttnAddedKV" in cls.__name__ for cls in type(layer.processor).__mro__)
+
+
+def added_or_cross(layer: torch.nn.Module) -> LayerKind:
+    if not adds_keys(layer):
+        return cross_or_image(layer)
+    return "cross" if layer.only_cross_attention else "added"
+
+
 def always_added(layer: torch.nn.Module) -> LayerKind:
     return "added"
+
+
+def always_image(layer: torch.nn.Module) -> LayerKind:
+    return "image"
+
+
+def cross_by_width(layer: torch.nn.Module) -> LayerKind:
+    """Kandinsky 3's self-attention too is told how wide its keys' embeddings are, as wide as those of its queries."""
+    queries, keys = layer.get_submodule("to_q"), layer.get_submodule("to_k")
+    return "image" if getattr(keys, "in_features", None) == getattr(queries, "in_features", None) else "cross"
 
 
 def always_joint(layer: torch.nn.Module) -> LayerKind:

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 import torch
@@ -14,10 +15,11 @@ from promptattn.processors.install import attention_layers
 
 __all__ = ["READING", "DenoiserCall", "LayerKind", "Layout", "Seats"]
 
-LayerKind = Literal["cross", "joint", "added", "image", "text"]
+LayerKind = Literal["cross", "joint", "added", "image", "text", "linear"]
 """What a layer attends to: `cross`: image queries, text keys; `joint`: text and image are queries and keys together;
 `added`: image queries, and text and image as the keys of one call; `image`: image queries and image keys; `text`: text
-queries and text keys, as in the refiners that some denoisers put their text through first."""
+queries and text keys, as in the refiners that some denoisers put their text through first; `linear`: linear attention,
+in which no key has a share."""
 
 READING: tuple[LayerKind, ...] = ("cross", "joint", "added")
 """The kinds of layers in which the image looks at the text."""
@@ -36,6 +38,13 @@ class Seats:
     keys: int
     queries: int | None = None
 
+    def of(self, places: int) -> "Seats":
+        """The same where the image has so many places."""
+        more = places - (self.image.stop - self.image.start)
+        behind = more if self.text.start > self.image.start else 0
+        text = slice(self.text.start + behind, self.text.stop + behind)
+        return Seats(text, slice(self.image.start, self.image.stop + more), self.keys + more)
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -47,9 +56,11 @@ class Layout:
         grids: from that size and the denoiser's config to every grid (height, width) that an attention layer may see,
             the finest first.
         kind: from a layer's module to its kind.
-        refiners: from the beginning of a layer's name to its kind, where that is another than its module tells.
+        refiners: from the beginning of a layer's name, or a pattern for the whole, to its kind, where that is another
+            than its module tells.
         attention: how its image rows attend to the text.
         text: name of the forward argument that holds the text embeddings, `[batch, token, channel]`.
+        further: names of arguments whose rows follow those of `text` among the keys, from other text encoders.
         as_rows: from that argument, where it is no such tensor, to one; None where it is.
         seats: from the arguments of a forward call by name, its text as rows, and the finest grid, to where text and
             image sit among the keys of `joint` and `added` layers; None is told by the four attributes below.
@@ -64,6 +75,7 @@ class Layout:
         before_text: the number of rows that the denoiser puts before the text by itself, in joint attention.
         worsened: name of the forward argument that is given where a pipeline asks for a worse prediction, to be guided
             away from it: the image is not made of what such a call attends to.
+        linear: whether what places of the image take from each other is linear attention, of which there are no maps.
         repeats_text: whether the pipelines repeat text embeddings that they are given `num_images_per_prompt` times.
         preset: the preset of a trained pipeline of the first of these families that ships with promptattn, or None.
     """
@@ -75,6 +87,7 @@ class Layout:
     attention: Literal["cross", "joint", "added"] = "joint"
     refiners: Mapping[str, LayerKind] = field(default_factory=dict)
     text: str = "encoder_hidden_states"
+    further: tuple[str, ...] = ()
     as_rows: Callable[[Any], torch.Tensor] | None = None
     seats: Callable[[Mapping[str, Any], torch.Tensor, Grid], Seats] | None = None
     pooled: tuple[str, ...] = ("pooled_projections",)
@@ -85,6 +98,7 @@ class Layout:
     mask: str | None = None
     before_text: int = 0
     worsened: str | None = None
+    linear: bool = False
     repeats_text: bool = False
     preset: str | None = None
 
@@ -174,9 +188,10 @@ class Layout:
             UnsupportedModelError: for a supposed call of a denoiser whose arguments must tell where its text sits.
         """
         grids = self.grids(size, denoiser.config)
+        further = sum(int(arguments[name].shape[1]) for name in self.further) if arguments is not None else 0
         height, width = grids[0]
         if self.seats is None:
-            seats = self._in_a_row(int(text.shape[1]), height * width, image_rows)
+            seats = self._in_a_row(int(text.shape[1]) + further, height * width, image_rows)
         elif arguments is not None:
             seats = self.seats(arguments, text, grids[0])
         else:
@@ -190,6 +205,7 @@ class Layout:
             grids={height * width: (height, width) for height, width in grids},
             seats=seats,
             worsened=worsened,
+            further=further,
         )
 
     def _in_a_row(self, tokens: int, places: int, image_rows: int | None) -> Seats:
@@ -207,9 +223,13 @@ class Layout:
     def layers(self, denoiser: torch.nn.Module) -> dict[str, LayerKind]:
         """The kind of every attention layer, by name, in the order in which the modules stand."""
         return {
-            name: next((kind for start, kind in self.refiners.items() if name.startswith(start)), self.kind(layer))
+            name: next((kind for each, kind in self.refiners.items() if _is_called(name, each)), self.kind(layer))
             for name, layer in attention_layers(denoiser).items()
         }
+
+
+def _is_called(name: str, pattern: str) -> bool:
+    return name.startswith(pattern) or fnmatchcase(name, pattern)
 
 
 @dataclass(frozen=True)
@@ -218,6 +238,7 @@ class DenoiserCall:
 
     Attributes:
         text: the text embeddings, `[batch, token, channel]`.
+        further: how many rows of text follow these, from other text encoders.
         size: (height, width) of the latents in latent pixels.
         timestep: as it was given.
         grids: from a number of image rows to the (height, width) it stands for; the first is the finest.
@@ -231,12 +252,20 @@ class DenoiserCall:
     grids: dict[int, Grid]
     seats: Seats
     worsened: bool = False
+    further: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """The number of rows of text."""
+        return int(self.text.shape[1]) + self.further
 
     def keys(self, kind: LayerKind) -> int | None:
         """The number of keys of a layer that sees text, by which its attention call is told from an adapter's."""
         if kind == "cross":
-            return int(self.text.shape[1])
-        return self.seats.keys if kind in ("joint", "added") else None
+            return self.tokens
+        # Every grid of a denoiser has its own number of keys where the image's are among them.
+        own = kind == "joint" or (kind == "added" and len(self.grids) == 1)
+        return self.seats.keys if own else None
 
     def places(self, kind: LayerKind, queries: int) -> Places | None:
         """Where text and image stand in an attention call with so many queries; None where its image has no known grid.
@@ -249,11 +278,13 @@ class DenoiserCall:
         if queries == self.seats.queries:
             queries = next(iter(self.grids))
         grid_of_queries = self.grids.get(queries)
-        if grid_of_queries is None or kind == "text":
+        if grid_of_queries is None or kind in ("text", "linear"):
             return None
-        text = {"cross": slice(0, int(self.text.shape[1])), "added": self.seats.text}.get(kind)
-        keys = self.seats.image if kind == "added" else None
-        return Places(grid_of_queries, slice(0, queries), text, keys)
+        if kind == "added":
+            seats = self.seats.of(queries)
+            return Places(grid_of_queries, slice(0, queries), seats.text, seats.image)
+        text = slice(0, self.tokens) if kind == "cross" else None
+        return Places(grid_of_queries, slice(0, queries), text)
 
     def place(self, kind: LayerKind, weights: KeyWeights, *, image_only: bool = True) -> KeyWeights:
         """Weights for the text's rows as weights for a layer's keys, for the image's queries alone or for all."""

@@ -10,6 +10,7 @@ from promptattn.errors import UnsupportedModelError
 from promptattn.places import Grid
 
 __all__ = [
+    "of_frame",
     "of_joint_positions",
     "of_latents",
     "of_list",
@@ -43,12 +44,27 @@ def of_list(arguments: Mapping[str, Any]) -> Grid:
     return int(height), int(width)
 
 
-def of_positions(arguments: Mapping[str, Any]) -> Grid:
+def of_frame(arguments: Mapping[str, Any]) -> Grid:
+    """Of latents `[batch, frame, height, width, channel]`, those of a video, of which a picture is one frame.
+
+    Raises:
+        UnsupportedModelError: for sparse attention, which puts image rows in another order.
+    """
+    if arguments.get("sparse_params") is not None:
+        raise UnsupportedModelError(
+            "the denoiser attends sparsely (sparse_params), and puts the rows of its image in another order for it, so"
+            " no map can be placed; load it with full attention."
+        )
+    height, width = arguments["hidden_states"].shape[2:4]
+    return int(height), int(width)
+
+
+def of_positions(arguments: Mapping[str, Any], name: str = "img_ids") -> Grid:
     """From the position (image, row, column) of every row of latents that are packed two by two.
 
     Rows of the first image are those of the picture that is made; others are reference pictures.
     """
-    return _packed_grid(arguments["img_ids"], 0)
+    return _packed_grid(arguments[name], 0)
 
 
 def of_joint_positions(arguments: Mapping[str, Any]) -> Grid:

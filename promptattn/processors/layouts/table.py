@@ -1,16 +1,18 @@
 """Where text and image sit in each denoiser: one short declarative entry per class."""
 
 from collections.abc import MutableMapping
+from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 import torch
 
 from promptattn.errors import UnsupportedModelError
+from promptattn.processors.install import attention_layers
 from promptattn.processors.layouts import grids, kinds, seats, sizes, text
 from promptattn.processors.layouts.layout import Layout
 from promptattn.processors.refused import why_refused
 
-__all__ = ["FOUND", "LAYOUTS", "known_layout", "layout_of"]
+__all__ = ["ADDING_KEYS", "FOUND", "LAYOUTS", "known_layout", "layout_of"]
 
 LAYOUTS: dict[str, Layout] = {
     "UNet2DConditionModel": Layout(
@@ -131,7 +133,67 @@ LAYOUTS: dict[str, Layout] = {
     "OvisImageTransformer2DModel": Layout(
         {"Ovis-Image": "Qwen3"}, sizes.of_positions, grids.packed, kinds.always_joint
     ),
+    "PRXTransformer2DModel": Layout(
+        {"PRX": "T5Gemma (not weighted)", "PRX Pixel": "Qwen3"},
+        sizes.of_latents,
+        grids.patches,
+        kinds.always_added,
+        "added",
+    ),
+    "HunyuanDiT2DModel": Layout(
+        {"HunyuanDiT": "BERT, mT5"},
+        sizes.of_latents,
+        grids.patches,
+        kinds.cross_or_image,
+        "cross",
+        further=("encoder_hidden_states_t5",),
+    ),
+    "LuminaNextDiT2DModel": Layout(
+        {"Lumina-Next": "Gemma"},
+        sizes.of_latents,
+        grids.patches,
+        kinds.cross_or_image,
+        "cross",
+        negative_first=False,
+    ),
+    "Kandinsky3UNet": Layout(
+        {"Kandinsky 3": "T5"},
+        sizes.of_sample,
+        grids.halvings,
+        kinds.cross_by_width,
+        "cross",
+        refiners={"add_time_condition": "text"},
+        sample="sample",
+    ),
+    "Kandinsky5Transformer3DModel": Layout(
+        {"Kandinsky 5": "Qwen2.5-VL, CLIP (pooled)"},
+        sizes.of_frame,
+        grids.patches_of_frame,
+        kinds.always_image,
+        "cross",
+        refiners={"text_transformer_blocks": "text", "*.cross_attention": "cross"},
+    ),
+    "SanaTransformer2DModel": Layout(
+        {"Sana": "Gemma2 (not weighted)", "Sana-Sprint": "Gemma2 (not weighted)"},
+        sizes.of_latents,
+        grids.patches,
+        kinds.cross_or_linear,
+        "cross",
+        linear=True,
+    ),
 }
+
+
+ADDING_KEYS: dict[str, Layout] = {
+    "UNet2DConditionModel": replace(
+        LAYOUTS["UNet2DConditionModel"],
+        families={"DeepFloyd IF": "T5"},
+        kind=kinds.added_or_cross,
+        attention="added",
+        preset=None,
+    ),
+}
+"""Layouts of denoisers of the same classes, where a layer of them has text and image for keys."""
 
 
 FOUND: MutableMapping[torch.nn.Module, Layout] = WeakKeyDictionary()
@@ -146,8 +208,10 @@ def known_layout(denoiser: torch.nn.Module) -> Layout | None:
     """
     if reason := why_refused(denoiser):
         raise UnsupportedModelError(f"{type(denoiser).__name__} cannot be attended: {reason}.")
+    together = any(map(kinds.adds_keys, attention_layers(denoiser).values()))
+    table = LAYOUTS | ADDING_KEYS if together else LAYOUTS
     names = (cls.__name__ for cls in type(denoiser).__mro__)
-    return next((LAYOUTS[name] for name in names if name in LAYOUTS), FOUND.get(denoiser))
+    return next((table[name] for name in names if name in table), FOUND.get(denoiser))
 
 
 def layout_of(denoiser: torch.nn.Module) -> Layout:
