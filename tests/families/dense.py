@@ -31,6 +31,7 @@ class Seats:
         calls: calls of the denoiser in a step.
         call, row: which of them, and which row of its batch, is the prompt's.
         negative: likewise of the negative prompt; None where there is none.
+        image_alone: whether the layers are those in which places of the image attend to each other alone.
     """
 
     part: str
@@ -43,6 +44,7 @@ class Seats:
     call: int
     row: int
     negative: tuple[int, int] | None
+    image_alone: bool = False
 
     def key(self, row: int) -> int:
         """The key row of a row of the text; a negative one counts from the text's end."""
@@ -134,7 +136,8 @@ class _Dense(TorchFunctionMode):
             return function(*args, **kwargs)
         names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale")
         given = dict(zip(names, args, strict=False)) | kwargs
-        if self.seats.image is None and given["query"].shape[-2] == given["key"].shape[-2]:
+        among_itself = given["query"].shape[-2] == given["key"].shape[-2]
+        if self.seats.image is None and among_itself and not self.seats.image_alone:
             return function(*args, **kwargs)  # the text by itself, in a layer where only the image reads it
         output = self.attend(layer, **given)
         # Random denoisers blow rounding up from layer to layer, so what is only looked at stays as it is.

@@ -106,7 +106,7 @@ def test_places_attend_to_each_other_as_in_the_dense_attention(name):
     pipe, family = FAMILIES[name].make(), FAMILIES[name]
     layers = _self_attention(pipe, name)
     assert layers
-    where = dataclasses.replace(seats(pipe, FACTS[name]), layers=layers)
+    where = dataclasses.replace(seats(pipe, FACTS[name]), layers=layers, image_alone=True)
     with dense(pipe, where) as calls:
         stock(pipe, family)
     with attend(pipe, family, capture=Capture(patches=PATCHES)) as run:
