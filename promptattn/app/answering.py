@@ -26,6 +26,10 @@ Answer = tuple[Any, Any, Any]
 """The viewer, what there is to say, and the file to download."""
 
 
+# What gradio knows by: an argument that has such a default is given the progress of its own call.
+_PROGRESS = gr.Progress()
+
+
 @dataclass(frozen=True)
 class Answers:
     """The three kinds of runs, as functions of the page's values.
@@ -37,18 +41,19 @@ class Answers:
     pipelines: Pipelines
     models: tuple[str, ...]
 
-    def image(self, session: Session, prompt: str, *values: Any, progress: gr.Progress = gr.Progress()) -> Answer:
+    def image(self, session: Session, prompt: str, *values: Any, progress: gr.Progress = _PROGRESS) -> Answer:
         """One image, in the viewer."""
 
         def work(wish: Wish, told: Told) -> tuple[str, Path]:
             result = made(self.pipelines, wish, _bounded(prompt), told)
             folder = session.fresh()
             result.save(folder)
+            assert result.maps is not None
             return in_notebook(shown_images(result.maps, result.images)), folder / "image.png"
 
         return self._answer(session, values, work, progress)
 
-    def grid(self, session: Session, template: str, *values: Any, progress: gr.Progress = gr.Progress()) -> Answer:
+    def grid(self, session: Session, template: str, *values: Any, progress: gr.Progress = _PROGRESS) -> Answer:
         """A sweep, in the viewer, all of it packed to be taken away."""
 
         def work(wish: Wish, told: Told) -> tuple[str, Path]:
@@ -60,7 +65,7 @@ class Answers:
         return self._answer(session, values, work, progress)
 
     def pair(
-        self, session: Session, before: str, after: str, *values: Any, progress: gr.Progress = gr.Progress()
+        self, session: Session, before: str, after: str, *values: Any, progress: gr.Progress = _PROGRESS
     ) -> Answer:
         """Two prompts side by side."""
 

@@ -1,7 +1,5 @@
 """A box for a prompt, with what is seen of it while it is typed: its weights, its tokens, what is wrong with it."""
 
-from typing import Any
-
 import gradio as gr
 
 from promptattn.app.controls import Controls

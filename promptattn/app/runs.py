@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event, Lock, get_ident
-from typing import Any
+from typing import Any, TextIO
 
 from promptattn.app.offered import OWN
 from promptattn.errors import PromptAttnWarning
@@ -157,12 +157,18 @@ def _heard(told: Told) -> Iterator[None]:
         warnings.simplefilter("always", PromptAttnWarning)
         elsewhere = warnings.showwarning
 
-        def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
-            if get_ident() == mine and issubclass(category, PromptAttnWarning):
-                if str(message) not in told.warnings:
-                    told.warnings.append(str(message))
-            else:
-                elsewhere(message, category, *place)
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if get_ident() != mine or not issubclass(category, PromptAttnWarning):
+                elsewhere(message, category, filename, lineno, file, line)
+            elif str(message) not in told.warnings:
+                told.warnings.append(str(message))
 
         warnings.showwarning = show
         yield
