@@ -48,6 +48,7 @@ REFUSED_PIPELINES: dict[str, str] = {
     "BriaFiboEditPipeline": "its prompt is a JSON object with an instruction, in which a weight has no place",
     "CycleDiffusionPipeline": "its batch holds rows of a second prompt, that of the picture it goes by",
     "Flux2KleinKVPipeline": "its layers attend to reference pictures in a function that no processor reaches",
+    "HunyuanImageRefinerPipeline": "it refines a picture whose latents come as those of a video with frames",
     "KandinskyImg2ImgPipeline": _ONE_EMBEDDING,
     "KandinskyInpaintPipeline": _ONE_EMBEDDING,
     "Kandinsky5I2IPipeline": _READS_A_PICTURE,
@@ -104,7 +105,6 @@ REFUSED: dict[str, Refusal] = {
         "a prompt stands in its keys three times, in rows of T5 and twice in rows of Llama, and promptattn places one"
         " run of rows",
     ),
-    "HunyuanImageTransformer2DModel": Refusal(("HunyuanImage",), _IN_A_TEMPLATE),
     "Ideogram4Transformer2DModel": Refusal(
         ("Ideogram 4",),
         "its prompts are encoded into one sequence with the places of the image, and it is guided by a second denoiser",

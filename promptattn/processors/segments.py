@@ -102,6 +102,8 @@ TEXT_LAYOUTS: dict[str, TextLayout] = {
     "BriaFiboTransformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken(negative=1)),
     "NucleusMoEImageTransformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken()),
     "QwenImage21Transformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken()),
+    # What stands in quotes is read by ByT5 too, whose rows are left as they are.
+    "HunyuanImageTransformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken()),
     "Krea2Transformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken()),
     "LongCatImageTransformer2DModel": TextLayout(
         rows=(_ONE,), spoken=Spoken(rewriters={"enable_prompt_rewrite": "text_processor"})

@@ -96,6 +96,7 @@ TEMPLATES: dict[str, Template] = {
     "Kandinsky3UNet": Template(),
     "Kandinsky5Transformer3DModel": Template(pooled=("text_encoder_2",), first="prompt_template_encode_start_idx"),
     "SanaTransformer2DModel": Template(last=True, negative=False),
+    "HunyuanImageTransformer2DModel": Template(first="prompt_template_encode_start_idx"),
 }
 
 

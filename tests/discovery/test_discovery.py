@@ -74,7 +74,7 @@ LIKE_ANOTHER = ("stable-diffusion-2", "lcm", "sd3", "flux", "pixart-alpha")
 NOT_BY_DEFAULT = tuple(name for name in SERVED if "text_encoder_out_layers" in FAMILIES[name].call)
 # What their pipelines make of embeddings that they are given is not tried: of these the table knows that they must be
 # given texts.
-SPOKEN_BY_THE_TABLE = ("cogview3-plus", "lumina2", "ovis")
+SPOKEN_BY_THE_TABLE = ("bria", "cogview3-plus", "lumina2", "ovis")
 
 
 def _can_be_found(pipe, denoiser):

@@ -66,7 +66,13 @@ def seats(pipe: Any, facts: dict[str, Any]) -> Seats:
     # Layers that put the text in order before any layer sees both are not asked.
     if any(_joint(seen, group) for group in groups):
         groups = [group for group in groups if _joint(seen, group)]
-    (first,) = {_offset(group["places"]["runs"]) for group in groups}
+    # Of a prompt with texts in quotes, what another encoder read of them stands before the others' first row, and what
+    # they are filled up with behind: without quotes the text begins where the image ends.
+    in_pieces = any(len({run[2] - run[0] for run in group["places"]["runs"]}) > 1 for group in groups)
+    if in_pieces and "encoder_hidden_states_2" in texts:
+        first = _last(seen[groups[0]["layer"]][1]["places"]) + 1
+    else:
+        (first,) = {_offset(group["places"]["runs"]) for group in groups}
     stop = first + 1 + max(token for group in groups for _, token, *_ in group["places"]["runs"])
     modules = [name for name, module in getattr(pipe, part).named_modules() if hasattr(module, "set_processor")]
     patterns = {re.escape(group["layer"]).replace(r"\*", r"\d+") for group in groups}

@@ -4,7 +4,7 @@ from typing import Any
 
 from promptattn.places import Grid
 
-__all__ = ["first_patches", "halvings", "packed", "patches", "patches_of_frame", "whole"]
+__all__ = ["first_patches", "halvings", "oblong_patches", "packed", "patches", "patches_of_frame", "whole"]
 
 
 def halvings(size: Grid, config: Any) -> list[Grid]:
@@ -30,6 +30,12 @@ def patches_of_frame(size: Grid, config: Any) -> list[Grid]:
 def packed(size: Grid, config: Any) -> list[Grid]:
     """The one grid of a transformer whose pipelines pack latents two by two."""
     return [(size[0] // 2, size[1] // 2)]
+
+
+def oblong_patches(size: Grid, config: Any) -> list[Grid]:
+    """The one grid of a transformer whose patches have a height and a width."""
+    height, width = config.patch_size
+    return [(size[0] // height, size[1] // width)]
 
 
 def first_patches(size: Grid, config: Any) -> list[Grid]:

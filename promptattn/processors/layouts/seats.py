@@ -9,7 +9,7 @@ from promptattn.errors import UnsupportedModelError
 from promptattn.places import Grid
 from promptattn.processors.layouts.layout import Seats
 
-__all__ = ["behind_own_text", "behind_words", "by_32"]
+__all__ = ["behind_glyphs", "behind_own_text", "behind_words", "by_32"]
 
 
 def by_32(arguments: Mapping[str, Any], text: torch.Tensor, grid: Grid) -> Seats:
@@ -25,13 +25,9 @@ def _up_to_32(rows: int) -> int:
 
 def behind_own_text(arguments: Mapping[str, Any], text: torch.Tensor, grid: Grid) -> Seats:
     """Lumina 2: each image right behind those rows of its text that are no padding."""
-    lengths = set(arguments["encoder_attention_mask"].sum(dim=1).tolist())
-    if len(lengths) > 1:
-        raise UnsupportedModelError(
-            f"texts of {', '.join(map(str, sorted(lengths)))} tokens came in one call, and Lumina 2 puts each image"
-            " right behind its text, so images stand in different rows; make these prompts one at a time."
-        )
-    (tokens,) = lengths
+    tokens = _of_one_length(
+        arguments["encoder_attention_mask"], "Lumina 2 puts each image right behind its text, so images stand"
+    )
     places = grid[0] * grid[1]
     return Seats(slice(0, tokens), slice(tokens, tokens + places), tokens + places)
 
@@ -45,3 +41,24 @@ def behind_words(arguments: Mapping[str, Any], text: torch.Tensor, grid: Grid) -
             " rows are which words; give it no picture."
         )
     return Seats(slice(0, tokens), slice(tokens, tokens + places), tokens + places)
+
+
+def behind_glyphs(arguments: Mapping[str, Any], text: torch.Tensor, grid: Grid) -> Seats:
+    """HunyuanImage: the image, what ByT5 read of texts in quotes, the text; behind, what these are filled up with."""
+    glyphs, mask = 0, arguments.get("encoder_attention_mask_2")
+    if mask is not None:
+        glyphs = _of_one_length(mask, "HunyuanImage puts each prompt behind what it has in quotes, so prompts stand")
+    places, tokens = grid[0] * grid[1], int(text.shape[1])
+    first, others = places + glyphs, 0 if mask is None else int(mask.shape[1])
+    return Seats(slice(first, first + tokens), slice(0, places), places + tokens + others)
+
+
+def _of_one_length(mask: torch.Tensor, why: str) -> int:
+    """How many rows of each text may be seen, by a mask `[batch, row]`."""
+    lengths = set(mask.sum(dim=1).tolist())
+    if len(lengths) > 1:
+        raise UnsupportedModelError(
+            f"texts of {', '.join(map(str, sorted(lengths)))} tokens came in one call, and {why} in different rows;"
+            " make these prompts one at a time."
+        )
+    return int(lengths.pop())

@@ -119,6 +119,14 @@ LAYOUTS: dict[str, Layout] = {
         "added",
         seats=seats.behind_words,
     ),
+    "HunyuanImageTransformer2DModel": Layout(
+        {"HunyuanImage 2.1": "Qwen2.5-VL, ByT5 (texts in quotes)"},
+        sizes.of_latents,
+        grids.oblong_patches,
+        kinds.always_joint,
+        refiners={"context_embedder": "text"},
+        seats=seats.behind_glyphs,
+    ),
     "Krea2Transformer2DModel": Layout(
         {"Krea 2": "Qwen3-VL"},
         sizes.of_joint_positions,
