@@ -49,10 +49,10 @@ REFUSED_PIPELINES: dict[str, str] = {
     "CycleDiffusionPipeline": "its batch holds rows of a second prompt, that of the picture it goes by",
     "Flux2KleinKVPipeline": "its layers attend to reference pictures in a function that no processor reaches",
     "HunyuanImageRefinerPipeline": "it refines a picture whose latents come as those of a video with frames",
-    "KandinskyImg2ImgPipeline": _ONE_EMBEDDING,
-    "KandinskyInpaintPipeline": _ONE_EMBEDDING,
+    "KandinskyImg2ImgPipeline": _INSIDE,
+    "KandinskyInpaintPipeline": _INSIDE,
     "Kandinsky5I2IPipeline": _READS_A_PICTURE,
-    "KandinskyPipeline": _ONE_EMBEDDING,
+    "KandinskyPipeline": _INSIDE,
     "KolorsImg2ImgPipeline": _CHATGLM,
     "KolorsPAGPipeline": _CHATGLM,
     "KolorsPipeline": _CHATGLM,
@@ -94,7 +94,10 @@ REFUSED: dict[str, Refusal] = {
     "CosmosTransformer3DModel": Refusal(
         ("Cosmos text to image",), "its latents and its text come as those of a video with one frame"
     ),
-    "DreamLiteUNetModel": Refusal(("DreamLite",), _IN_A_TEMPLATE),
+    "DreamLiteUNetModel": Refusal(
+        ("DreamLite",),
+        "its pipeline encodes prompt and negative prompt as one list, and denoises its picture beside another one",
+    ),
     "Flux3Transformer2DModel": Refusal(("Flux.3",), "diffusers has only a modular pipeline for it"),
     "GlmImageTransformer2DModel": Refusal(
         ("GLM-Image",),

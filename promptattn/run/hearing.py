@@ -156,7 +156,8 @@ def _known(rows: torch.Tensor, plan: EncoderPlan, *, cut: bool) -> Known:
                 f"{plan.name} was planned for {stop} rows of text, but the pipeline has {len(rows)} of it, so no row is"
                 " known to be one word."
             )
-        lost = dict.fromkeys(token.text for token in plan.tokens if token.slot - first >= len(rows) - start)
+        beyond = [token for token in plan.tokens if token.slot - first >= len(rows) - start]
+        lost = [plan.words[word].text for word in sorted({each.word for each in beyond if each.word is not None})]
         tell(
             f"the negative prompt is cut to the {len(rows)} rows that the prompt has; {plan.name} reads none of"
             f" {', '.join(map(repr, lost))}."

@@ -502,6 +502,17 @@ def test_texts_in_quotes_move_the_others(pipe, family, name):
     assert run.maps["cat"].array.any()
 
 
+@pytest.mark.parametrize("name", ["kandinsky-3", "lumina"])
+def test_a_negative_prompt_that_is_cut_to_the_length_of_the_prompt_is_told(pipe, family, name):
+    prompt, negative = "dog", "an ugly blurry picture of a cat and a gray mouse with a red hat"
+    expected = stock(pipe, family, prompt, negative)
+    with (
+        pytest.warns(PromptAttnWarning, match=r"the negative prompt is cut to the \d+ rows .* none of .*hat"),
+        attend(pipe, family, prompt, negative) as run,
+    ):
+        assert torch.equal(ours(pipe, family, run), expected)
+
+
 @pytest.mark.parametrize("name", ["longcat"])
 def test_prompts_that_the_pipeline_would_rewrite_are_read_as_they_stand(pipe, family):
     with pytest.warns(PromptAttnWarning, match="would have a language model rewrite the prompt"):
