@@ -1,0 +1,60 @@
+"""The app, served to a headless Chromium. Without gradio or a browser these tests are skipped."""
+
+import shutil
+
+import pytest
+
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+UPLOAD_MB = 1
+
+
+@pytest.fixture(scope="session")
+def app_browser():
+    """The browser; one for all tests."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with api.sync_playwright() as driver:
+        found = next(filter(None, map(shutil.which, _BROWSERS)), None)
+        try:
+            # Chromium refuses its own sandbox to root, who runs tests in containers; the page is our own.
+            browser = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        except Exception as error:
+            pytest.skip(f"no browser can be launched: {str(error).splitlines()[0]}")
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def address(app_browser):
+    """Where the app is served; one for all tests, as it is for all people."""
+    pytest.importorskip("gradio", reason="gradio is not installed")
+    from promptattn.app.serving import serving
+
+    with serving(["shapes", "shapes-dit"], upload_mb=UPLOAD_MB, device="cpu") as served:
+        yield served
+
+
+@pytest.fixture
+def page_of(app_browser, address):
+    """Opens the app as one more person; fails on any error of a page, and on any request to elsewhere."""
+    contexts, problems = [], []
+
+    def open_page(**options):
+        context = app_browser.new_context(**{"viewport": {"width": 1280, "height": 1100}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda said: problems.append(said.text) if said.type == "error" else None)
+        page.on("dialog", lambda dialog: (problems.append(dialog.message), dialog.dismiss()))
+        page.on("request", lambda asked: None if _is_own(asked.url, address) else problems.append(asked.url))
+        page.goto(address)
+        page.locator("#pa-prompt-seen .pa-text").wait_for()
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert problems == []
+
+
+def _is_own(url, address):
+    return url.startswith((address, "data:", "blob:", "about:"))
