@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from html import escape
 from itertools import groupby
 
-from promptattn.errors import PromptSyntaxError
-from promptattn.prompt import Diagnostic, Prompt, parse
+from promptattn.errors import PromptAttnError
+from promptattn.prompt import Prompt, parse
 from promptattn.prompt.timeline import all_spans
 
 __all__ = ["highlighted"]
@@ -32,7 +32,7 @@ def highlighted(source: str, syntax: str = "a1111") -> str:
     """The text as HTML, with its findings below it. A text that cannot be read comes with the reason."""
     try:
         prompt = parse(source, syntax=syntax)
-    except PromptSyntaxError as error:
+    except PromptAttnError as error:
         return f'<div class="pa-text">{escape(source)}</div>{_notes([str(error)])}'
     runs = "".join(_run(shown) for shown in _runs(source, prompt))
     return f'<div class="pa-text">{runs}</div>{_notes([each.message for each in prompt.diagnostics])}'
@@ -44,15 +44,12 @@ def _runs(source: str, prompt: Prompt) -> Iterator[list[_Character]]:
     for span in all_spans(prompt):
         for place in span.origins:
             weights[place] = span.weight
-    findings = [_finding_at(at, prompt.diagnostics) for at in range(len(source))]
+    findings: list[str | None] = [None] * len(source)
+    for each in reversed(prompt.diagnostics):  # the first about a place is the one that is told there
+        findings[each.start : each.end] = [each.message] * (each.end - each.start)
     shown = [_Character(*each) for each in zip(source, weights, findings, strict=True)]
     for _, run in groupby(shown, key=lambda each: (each.weight, each.finding)):
         yield list(run)
-
-
-def _finding_at(place: int, findings: tuple[Diagnostic, ...]) -> str | None:
-    about = (each.message for each in findings if each.start <= place < each.end)
-    return next(about, None)
 
 
 def _run(shown: list[_Character]) -> str:

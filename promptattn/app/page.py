@@ -38,15 +38,13 @@ def page_of(models: Sequence[str], pipelines: Pipelines, folder: Path, *, most_b
     with gr.Blocks(title="promptattn", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)) as page:
         session = gr.State(None, delete_callback=_closed)
         page.load(lambda: Session(folder), outputs=session, **_QUIET)
-        gr.HTML(f'<header class="pa-top">{_BRAND}{_KEYS}</header>', apply_default_css=False)
+        gr.HTML(f'<header class="pa-top">{_BRAND}{_KEYS}</header>', elem_classes="pa-head", apply_default_css=False)
         with gr.Row(elem_classes="pa-columns"):
             with gr.Column(scale=3, min_width=340, elem_classes="pa-main"):
                 tabs = gr.Tabs()
             with gr.Column(scale=1, min_width=260, elem_classes="pa-settings"):
                 controls = settings_column(models)
-                image = gr.File(
-                    label="Drop an image to go on from it", file_types=_IMAGES, height=110, elem_id="pa-drop"
-                )
+                image = gr.File(label="An image to go on from", file_types=_IMAGES, height=150, elem_id="pa-drop")
                 of_image = gr.HTML(elem_id="pa-dropped", apply_default_css=False)
         with tabs:
             with gr.Tab("Image"):

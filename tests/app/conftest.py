@@ -37,13 +37,17 @@ def page_of(app_browser, address):
     """Opens the app as one more person; fails on any error of a page, and on any request to elsewhere."""
     contexts, problems = [], []
 
-    def open_page(**options):
+    def open_page(*, expected=(), **options):
+        def heard(said):
+            if said.type == "error" and not any(each in said.text for each in expected):
+                problems.append(said.text)
+
         context = app_browser.new_context(**{"viewport": {"width": 1280, "height": 1100}, **options})
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(30_000)
         page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", lambda said: problems.append(said.text) if said.type == "error" else None)
+        page.on("console", heard)
         page.on("dialog", lambda dialog: (problems.append(dialog.message), dialog.dismiss()))
         page.on("request", lambda asked: None if _is_own(asked.url, address) else problems.append(asked.url))
         page.goto(address)

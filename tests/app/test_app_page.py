@@ -1,6 +1,5 @@
 """The app from end to end: typed, pressed and dropped in a real browser, on the shapes model."""
 
-import io
 import json
 import zipfile
 from pathlib import Path
@@ -176,11 +175,17 @@ def test_an_image_that_says_nothing_is_told_in_a_sentence(page_of, tmp_path):
 
 
 def test_what_is_too_large_is_refused_in_a_sentence(page_of, tmp_path):
-    page = page_of()
-    noise = io.BytesIO(bytes(1_500_000))
-    (tmp_path / "large.png").write_bytes(noise.getvalue())
+    # gradio's page asks for the progress of an upload that the same page has refused, and logs that there is none.
+    page = page_of(expected=("404 (Not Found)", "413 (", "Response"))
+    (tmp_path / "large.png").write_bytes(bytes(1_500_000))
     page.locator("#pa-drop input[type=file]").set_input_files(tmp_path / "large.png")
-    page.get_by_text("exceeds the maximum").first.wait_for()
+    page.get_by_text("exceed the maximum allowed size of 1.0 Mb").first.wait_for()
+
+
+def test_the_server_itself_takes_no_larger_upload(page_of, address):
+    large = {"name": "large.png", "mimeType": "image/png", "buffer": bytes(1_500_000)}
+    answer = page_of().request.post(f"{address}gradio_api/upload", multipart={"files": large})
+    assert answer.status == 413
 
 
 def test_a_prompt_that_cannot_be_read_is_told_in_a_sentence(page_of):

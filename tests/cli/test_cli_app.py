@@ -1,0 +1,45 @@
+"""`promptattn app` where it cannot start, and what it says."""
+
+import importlib.util
+import socket
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from promptattn.cli import app
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["app", *arguments])
+
+
+def test_without_gradio_the_extra_is_named(monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr("promptattn.cli.app.find_spec", lambda name: None if name == "gradio" else found(name))
+    result = run()
+    assert result.exit_code == 2
+    assert 'pip install "promptattn[app]"' in " ".join(result.output.split())
+
+
+def test_a_port_that_is_taken_is_told_before_anything_is_loaded(monkeypatch):
+    monkeypatch.setattr("promptattn.cli.app.find_spec", lambda name: object())
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        result = run("--port", port)
+    assert result.exit_code == 2
+    assert f"127.0.0.1:{port} cannot be served on" in " ".join(result.output.split())
+    assert "promptattn.app.serving" not in sys.modules or importlib.util.find_spec("gradio")
+
+
+@pytest.mark.parametrize("wrong", [("--port", "0"), ("--queue", "0"), ("--max-upload-mb", "0")])
+def test_numbers_that_cannot_be_are_refused(wrong):
+    assert run(*wrong).exit_code == 2
+
+
+def test_the_help_has_examples():
+    said = run("--help").output
+    assert "promptattn app --model sdxl" in said
+    assert "0.0.0.0" in said
