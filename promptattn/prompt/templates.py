@@ -83,7 +83,7 @@ TEMPLATES: dict[str, Template] = {
     "Lumina2Transformer2DModel": Template(negative=False),
     "CogView3PlusTransformer2DModel": Template(),
     "CogView4Transformer2DModel": Template(),
-    "ErnieImageTransformer2DModel": Template(),
+    "ErnieImageTransformer2DModel": Template(side="right"),
     "OvisImageTransformer2DModel": Template(first="user_prompt_begin_id"),
     "BriaTransformer2DModel": Template(),
     "BriaFiboTransformer2DModel": Template(),

@@ -50,6 +50,7 @@ class Hearing:
         self._plans, self._weighting = plans, weighting
         self._texts = {kind: [each[0].prompt.text for each in prompts] for kind, prompts in plans.items()}
         self._undo = ExitStack()
+        self._read: dict[str, list[tuple[int, ...]]] = {}
         self.known: dict[Kind, list[Known]] = {}
 
     def install(self) -> None:
@@ -60,6 +61,7 @@ class Hearing:
         """
         with ExitStack() as stack:
             for at, plan in enumerate(next(iter(self._plans.values()))[0]):
+                self._watch(stack, plan.name)
                 self._weigh(stack, plan.name, [each[at] for prompts in self._plans.values() for each in prompts])
             self._listen(stack)
             self._undo = stack.pop_all()
@@ -78,6 +80,7 @@ class Hearing:
         def encode_prompt(*args: Any, **kwargs: Any) -> Any:
             given = signature.bind_partial(*args, **kwargs).arguments
             texts = {name: _listed(given.get(name)) for name in ("prompt", "negative_prompt")}
+            self._read.clear()
             result = own(*args, **kwargs)
             if all(given.get(name, signature.parameters[name].default) == want for name, want in first.items()):
                 self._hear(
@@ -87,6 +90,16 @@ class Hearing:
 
         stack.callback(self._restore, before)
         vars(self._pipe)["encode_prompt"] = encode_prompt
+
+    def _watch(self, stack: ExitStack, name: str) -> None:
+        """Note the ids that a text encoder is given."""
+
+        def before(module: Any, args: Any, kwargs: Any) -> None:
+            ids = kwargs.get("input_ids", args[0] if args else None)
+            if ids is not None:
+                self._read.setdefault(name, []).extend(map(tuple, ids.tolist()))
+
+        stack.callback(getattr(self._pipe, name).register_forward_pre_hook(before, with_kwargs=True).remove)
 
     def _restore(self, before: Any) -> None:
         if before is _MISSING:
@@ -105,10 +118,22 @@ class Hearing:
     def _keep(self, kind: Kind, embeds: Any) -> None:
         rows = embeds if self._layout.as_rows is None else self._layout.as_rows(embeds)
         plans = self._plans[kind]
+        self._check_read(plans)
         # Repeated for the images of each prompt.
         times = len(rows) // len(plans)
         cut = self._spoken.cut and kind == "negative"
         self.known[kind] = [_known(rows[at * times], each[0], cut=cut) for at, each in enumerate(plans)]
+
+    def _check_read(self, plans: Sequence[tuple[EncoderPlan, ...]]) -> None:
+        """Refuse a call whose arguments have the pipeline read a prompt otherwise than was planned."""
+        for plan in (plan for each in plans for plan in each):
+            rows = self._read.get(plan.name, [])
+            if rows and not any(_place(row, plan) for row in rows):
+                raise UnsupportedModelError(
+                    f"{type(self._pipe).__name__} reads {plan.prompt.text!r:.40} in other tokens than were planned, as"
+                    " where an argument of its call is about the template or the length of the prompt, so no weight or"
+                    " map could be placed; leave that argument out, or give max_sequence_length to attend()."
+                )
 
     # What the text encoders weigh.
 
@@ -147,8 +172,10 @@ def _known(rows: torch.Tensor, plan: EncoderPlan, *, cut: bool) -> Known:
     # An empty text may be nothing but what it is filled up with.
     filled = [at for at, slot in enumerate(plan.slots) if slot.kind != "padding"] or [0, len(plan.slots) - 1]
     first, stop = filled[0], filled[-1] + 1
-    # Filled up in front to another length than was planned.
-    moved = len(rows) - len(plan.slots) if plan.frame.padding_side == "left" else 0
+    # Filled up in front to another length than was planned; behind, a pipeline fills up with zeros.
+    further = rows[len(plan.slots) :]
+    in_front = plan.frame.padding_side == "left" and not (len(further) and bool((further == 0).all()))
+    moved = len(rows) - len(plan.slots) if in_front else 0
     start, end = max(first + moved, 0), max(first + moved, 0) + stop - first
     if end > len(rows):
         if not cut:
@@ -173,15 +200,24 @@ def _weights(ids: torch.Tensor, plans: Sequence[EncoderPlan], weighting: Weighti
     odds = torch.ones(tuple(ids.shape))
     for row, given in enumerate(ids.tolist()):
         for plan in plans:
-            read = [at for at, slot in enumerate(plan.chunks[0].slots) if slot.kind != "padding"] or [0]
-            core = plan.chunks[0].ids[read[0] : read[-1] + 1][: len(given)]
-            starts = (0, len(given) - len(core), read[0])
-            start = next((at for at in starts if at >= 0 and tuple(given[at : at + len(core)]) == core), None)
-            if start is not None:
-                weights = plan.chunks[0].weights[read[0] : read[-1] + 1][: len(core)]
-                odds[row, start : start + len(core)] = torch.tensor([weighting.in_text_encoder(w) for w in weights])
+            if place := _place(tuple(given), plan):
+                start, rows = place
+                weights = [weighting.in_text_encoder(plan.chunks[0].weights[at]) for at in rows]
+                odds[row, start : start + len(rows)] = torch.tensor(weights)
                 break
     return odds if bool((odds != 1).any()) else None
+
+
+def _place(given: tuple[int, ...], plan: EncoderPlan) -> tuple[int, range] | None:
+    """Where in the ids that an encoder is given the plan's own begin, and which of its rows these are; None where they
+    are not in it. What both are filled up with is left out, and so is what does not fit."""
+    chunk = plan.chunks[0]
+    read = [at for at, slot in enumerate(chunk.slots) if slot.kind != "padding"] or [0]
+    rows = range(read[0], min(read[-1] + 1, read[0] + len(given)))
+    core = chunk.ids[rows.start : rows.stop]
+    starts = dict.fromkeys((0, len(given) - len(core), rows.start))
+    start = next((at for at in starts if at >= 0 and given[at : at + len(core)] == core), None)
+    return None if start is None else (start, rows)
 
 
 def _listed(text: Any) -> list[str]:
