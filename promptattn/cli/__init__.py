@@ -2,7 +2,6 @@
 
 import typer
 
-from promptattn.cli.app import app as app_command
 from promptattn.cli.batch import batch
 from promptattn.cli.compare import compare
 from promptattn.cli.convert import convert
@@ -11,6 +10,7 @@ from promptattn.cli.explain import explain
 from promptattn.cli.export import export
 from promptattn.cli.generate import generate
 from promptattn.cli.models import models
+from promptattn.cli.page import page
 from promptattn.cli.sweep import sweep
 from promptattn.cli.tokens import tokens
 
@@ -25,6 +25,7 @@ __all__ = [
     "generate",
     "main",
     "models",
+    "page",
     "sweep",
     "tokens",
 ]
@@ -46,7 +47,7 @@ app.command()(tokens)
 app.command()(convert)
 app.command()(models)
 app.command()(doctor)
-app.command("app")(app_command)
+app.command("app")(page)
 
 
 def main() -> None:

@@ -14,12 +14,12 @@ from promptattn.cli.options import Device, Verbose
 from promptattn.console import note, out, told
 from promptattn.errors import ConfigError
 
-__all__ = ["app"]
+__all__ = ["page"]
 
 _LOOPBACK = ("127.0.0.1", "localhost")
 
 
-def app(
+def page(
     host: Annotated[
         str, typer.Option(help="Who can reach the page: this machine alone, or with 0.0.0.0 all of the network.")
     ] = "127.0.0.1",
