@@ -16,14 +16,15 @@ def run(*arguments):
 
 def test_without_gradio_the_extra_is_named(monkeypatch):
     found = importlib.util.find_spec
-    monkeypatch.setattr("promptattn.cli.page.find_spec", lambda name: None if name == "gradio" else found(name))
+    # The package's own name for the module is the command in it.
+    monkeypatch.setattr(sys.modules["promptattn.cli.page"], "find_spec", lambda name: None if name == "gradio" else found(name))
     result = run()
     assert result.exit_code == 2
     assert 'pip install "promptattn[app]"' in " ".join(result.output.split())
 
 
 def test_a_port_that_is_taken_is_told_before_anything_is_loaded(monkeypatch):
-    monkeypatch.setattr("promptattn.cli.page.find_spec", lambda name: object())
+    monkeypatch.setattr(sys.modules["promptattn.cli.page"], "find_spec", lambda name: object())
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
