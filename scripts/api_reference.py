@@ -6,6 +6,7 @@ python scripts/api_reference.py --check         # says whether it is as the docs
 
 import argparse
 import inspect
+import re
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -15,21 +16,38 @@ from typing import Any
 import promptattn
 
 PAGE = Path(__file__).parents[1] / "docs" / "api.md"
-ROOMS = ("promptattn.core", "promptattn.processors", "promptattn.weighting")
+ROOMS = (
+    "promptattn.prompt",
+    "promptattn.maps",
+    "promptattn.export",
+    "promptattn.records",
+    "promptattn.config",
+    "promptattn.batch",
+    "promptattn.weighting",
+    "promptattn.processors",
+    "promptattn.discovery",
+    "promptattn.core",
+)
+LONG = 60  # characters of a default
+
+_ROLE = re.compile(r":(?:func|class|data|meth|mod|attr):(?=`)")
 
 
 def page() -> str:
     parts = [
         "# API reference\n",
         "Made from the docstrings by `python scripts/api_reference.py`. Names of the first section are imported from"
-        " `promptattn` itself.\n",
+        " `promptattn` itself, and are not said again under the package that they come from.\n",
         "## promptattn\n",
         *(entry(name, getattr(promptattn, name)) for name in promptattn.__all__),
     ]
+    told = {id(getattr(promptattn, name)) for name in promptattn.__all__}
     for room in ROOMS:
         module = import_module(room)
         parts.append(f"## {room}\n\n{_text(inspect.getdoc(module))}\n")
-        parts += [entry(name, getattr(module, name)) for name in module.__all__]
+        parts += [
+            entry(name, getattr(module, name)) for name in module.__all__ if id(getattr(module, name)) not in told
+        ]
     return "\n".join(parts)
 
 
@@ -62,30 +80,34 @@ def _signature(thing: Any, *, method: bool = False) -> str:
         return "(...)"
     # Types stand in the source; here they would hide the names.
     plain = [
-        parameter.replace(annotation=inspect.Parameter.empty)
+        parameter.replace(annotation=inspect.Parameter.empty, default=_default(parameter.default))
         for parameter in signature.parameters.values()
         if not (method and parameter.name in ("self", "cls"))
     ]
     return str(signature.replace(parameters=plain, return_annotation=inspect.Signature.empty))
 
 
+def _default(value: Any) -> Any:
+    """A default as it is shown: `...` for what has no short name, such as a lambda or a nested config."""
+    nothing = value is inspect.Parameter.empty or value is None
+    return value if nothing or (len(repr(value)) <= LONG and "<function" not in repr(value)) else _Dots()
+
+
+class _Dots:
+    def __repr__(self) -> str:
+        return "..."
+
+
 def _first(thing: Any) -> str:
     """The first sentence of a docstring."""
-    return " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split())
+    return _ROLE.sub("", " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split()))
 
 
 def _text(doc: str | None) -> str:
     """A docstring as Markdown: its sections as lists of terms, everything else as it stands."""
     found: list[str] = []
     section = False
-    for line in (
-        (doc or "")
-        .replace(":func:", "")
-        .replace(":class:", "")
-        .replace(":data:", "")
-        .replace(":meth:", "")
-        .splitlines()
-    ):
+    for line in _ROLE.sub("", doc or "").splitlines():
         if line.rstrip(":") in ("Args", "Attributes", "Raises", "Returns") and line.endswith(":"):
             found += [f"*{line.rstrip(':')}*", ""]
             section = True

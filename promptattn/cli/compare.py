@@ -32,6 +32,8 @@ def compare(
         if names is not None and len(names) != 2:
             raise ConfigError("--name is given twice, for what was before and for what came after.")
         from promptattn.export import compare as compared
+        from promptattn.export.comparison import page_file
 
+        page_file(file)  # said before anything is read
         found = compared(before, after, names=(names[0], names[1]) if names else None, index=index)
         out.print(Text(f"Wrote {found.save(file, colormap=colormap, force=force)}."))

@@ -65,11 +65,10 @@ class Comparison:
         """Write the viewer of both images, opened side by side, to one HTML file, whole or not at all.
 
         Raises:
+            ConfigError: if the file's name does not end in .html.
             ExportError: if the file exists (and is not to be replaced with `force`) or cannot be written.
         """
-        goal = Path(file).expanduser()
-        if goal.suffix.lower() not in (".html", ".htm"):
-            raise ExportError(f"A comparison is one HTML file; '{file}' does not end in .html.")
+        goal = page_file(file)
         if goal.exists() and not force:
             raise ExportError(
                 f"'{goal}' already exists and is kept; choose another name, or replace it with --force (force=True)."
@@ -87,6 +86,19 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         return in_notebook([self.before, self.after], opened="compare")
+
+
+def page_file(file: str | PathLike[str]) -> Path:
+    """Where a comparison is written: one HTML file, by its name.
+
+    Raises:
+        ConfigError: for a name that does not end in .html.
+    """
+    goal = Path(file).expanduser()
+    if goal.suffix.lower() not in (".html", ".htm"):
+        better = goal.with_suffix(".html").name if goal.name else "compare.html"
+        raise ConfigError(f"A comparison is one HTML file, and '{file}' does not end in .html; call it {better!r}.")
+    return goal
 
 
 def compare(

@@ -55,3 +55,15 @@ def test_a_folder_without_maps_is_named(folders, tmp_path):
     done = CliRunner().invoke(app, ["compare", str(folders), str(folders / "plain"), "-o", str(tmp_path / "x.html")])
     assert done.exit_code == 1
     assert "There are no maps at" in " ".join(done.output.split())
+
+
+def test_a_name_that_is_no_page_is_wrongly_asked_for(folders, tmp_path):
+    refused = compare(folders, "-o", tmp_path / "red.png")
+    assert refused.exit_code == 2
+    assert "call it 'red.html'" in " ".join(refused.output.split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_folders_do_not_hide_a_wrong_name(tmp_path):
+    done = CliRunner().invoke(app, ["compare", "a", "b", "-o", str(tmp_path / "x")])
+    assert done.exit_code == 2

@@ -168,7 +168,7 @@ def test_compare_takes_folders_and_writes_one_file(tmp_path):
     with pytest.raises(ExportError, match="already exists"):
         found.save(file)
     assert found.save(file, force=True) == file
-    with pytest.raises(ExportError, match=r"does not end in \.html"):
+    with pytest.raises(ConfigError, match=r"does not end in \.html"):
         found.save(tmp_path / "red.png")
     with pytest.raises(ExportError, match="cannot be written"):
         found.save(tmp_path / "none" / "red.html")
