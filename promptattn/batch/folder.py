@@ -4,7 +4,7 @@
       batch.json             what the batch is of
       manifest.jsonl         what became of every line, in the order of the file; written at the end
       00001_un-gato-rojo/    what `promptattn generate` writes, and item.json
-      .batch/                while a run is at work: its lock, and what each process is writing
+      .batch/                the lock, and while a run is at work what each process is writing
 
 A line is done when its folder stands there. It gets there by being renamed, so it is whole whenever it is seen, and
 holds in `item.json` what was asked for, so that it is known again. Lines that are made in one call are written to one
@@ -67,7 +67,7 @@ class BatchFolder:
             for group in sorted(self.aside.glob("rank-*/group-*")):
                 self._put_in_place(group)
             for path in self.aside.iterdir():
-                if path.is_dir():
+                if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path)
                 elif path.name != "lock":
                     path.unlink()
@@ -99,11 +99,13 @@ class BatchFolder:
         """What is there already: the `item.json` of each, by name.
 
         Raises:
-            ExportError: for lines that were made with other options, unless they are to be made again with `force`.
+            ExportError: for lines that were made with other options, unless they are to be made again with `force`; and
+                where something that no batch has made stands in a line's place.
         """
         found: dict[str, dict[str, Any]] = {}
         changed: list[str] = []
         for item in items:
+            self._refuse_foreign(self.root / item.name)
             there = self.read_item(item.name)
             if there is None:
                 continue
@@ -170,10 +172,19 @@ class BatchFolder:
     def _put_in_place(self, group: Path) -> None:
         for path in sorted(group.iterdir()):
             goal = self.root / path.name
+            self._refuse_foreign(goal)
             if goal.exists():  # made anew with --force
                 goal.rename(self.aside / f"replaced-{secrets.token_hex(4)}")
             path.rename(goal)
         group.rmdir()
+
+    def _refuse_foreign(self, goal: Path) -> None:
+        """Raise ExportError where something else stands in a line's place: it is not ours to replace."""
+        if os.path.lexists(goal) and not (goal / ITEM).is_file():
+            raise ExportError(
+                f"'{goal}' is not a line of this batch (it holds no {ITEM}), so it is not replaced; move it elsewhere,"
+                " or give the line another name."
+            )
 
     def _write_file(self, file: Path, text: str) -> None:
         """Write a file, whole or not at all."""

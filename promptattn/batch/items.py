@@ -147,7 +147,7 @@ def _name(line: Line, config: RunConfig) -> str:
     if given is None:
         beginning = slug((config.prompt or [""])[0])
         return f"{line.number:05d}_{beginning}" if beginning else f"{line.number:05d}"
-    fits = isinstance(given, str) and re.fullmatch(r"\w[\w .+-]*(?<![ .])", given) and given not in RESERVED
+    fits = isinstance(given, str) and re.fullmatch(r"\w[\w .+-]*(?<![ .])", given) and given.casefold() not in RESERVED
     if not fits or len(given.encode()) > _LONGEST_NAME:
         raise ConfigError(
             f"name {str(given)[:40]!r} cannot be a folder's; use letters, digits, and . _ - + or blanks between them,"

@@ -152,7 +152,7 @@ def _kind(value: Any) -> str:
 
 
 def _with_prompt(settings: dict[str, Any]) -> dict[str, Any]:
-    if PROMPT not in settings:
+    if settings.get(PROMPT) is None:
         raise ConfigError("it has no prompt")
     return settings
 

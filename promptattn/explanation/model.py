@@ -71,7 +71,7 @@ def model_facts(pipe_or_name: Any) -> tuple[ModelFacts, Any]:
 
 def _class_of(source: Any, part: str) -> str | None:
     """The class of a part: of the part itself, or as the pipeline's index names it; None where there is none."""
-    loaded = getattr(source, part, None)
+    loaded = _loaded(source, part)
     if loaded is not None and not isinstance(loaded, str):
         return type(loaded).__name__
     entry = source.config.get(part)
@@ -82,11 +82,17 @@ def _class_of(source: Any, part: str) -> str | None:
     return str(entry[1])
 
 
+def _loaded(source: Any, part: str) -> Any:
+    """A part itself, also where torch.compile returned another module for it."""
+    loaded = getattr(source, part, None)
+    return getattr(loaded, "_orig_mod", loaded)
+
+
 def _denoiser(source: Any) -> str:
     for part in _DENOISERS:
         found = _class_of(source, part)
         if found is not None:
-            loaded = getattr(source, part, None)
+            loaded = _loaded(source, part)
             ancestry = [cls.__name__ for cls in type(loaded).__mro__]
             return next((name for name in ancestry if name in LAYOUTS), found)
     return "no denoiser"

@@ -9,6 +9,7 @@ import torch
 
 from promptattn.memory import free, readable
 from promptattn.processors.layouts import layout_of
+from promptattn.processors.opaque import untraced
 from promptattn.run.attend import AttentionRun, served
 from promptattn.run.counting import peak_bytes, twin_of
 from promptattn.telling import tell
@@ -99,14 +100,15 @@ class Estimator:
     def __init__(self, pipe: Any, run: AttentionRun, images: int, tell_of: Callable[[Estimate], None]) -> None:
         self._pipe, self._run, self._images, self._tell_of = pipe, run, images, tell_of
         self._denoiser, _ = served(pipe)
-        self._device = str(self._denoiser.device)
+        # Not the denoiser's own, which is elsewhere, or nowhere, while it is offloaded.
+        self._device = str(pipe._execution_device)
         self._free = 0
         self._activations: int | None = None
         self._began = 0.0
         self._handle: Any = None
 
     def __enter__(self) -> Self:
-        self._handle = self._denoiser.register_forward_pre_hook(self._first_call, with_kwargs=True)
+        self._handle = self._denoiser.register_forward_pre_hook(untraced(self._first_call), with_kwargs=True)
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -10,6 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from promptattn.denoisers import denoiser_of
 from promptattn.discovery import layout_for
 from promptattn.errors import CaptureError, ConfigError
 from promptattn.maps import HeatMaps
@@ -81,7 +82,9 @@ class Generation:
         for index in range(len(self.images)):
             name = "image.png" if len(self.images) == 1 else f"image_{index}.png"
             self.save_image(folder / name, index, metadata=metadata)
-        (folder / SETTINGS).write_text(json.dumps(self.settings, ensure_ascii=False, indent=2), encoding="utf-8")
+        text = json.dumps(self.settings, ensure_ascii=False, indent=2)
+        # A lone surrogate, which a prompt may hold, has no UTF-8; its backslash form is what JSON writes for it.
+        (folder / SETTINGS).write_bytes(text.encode("utf-8", "backslashreplace"))
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the viewer, or the images alone where no maps were recorded."""
@@ -324,8 +327,8 @@ def _check_steps(pipe: Any, steps: int | None) -> None:
 def _check_size(pipe: Any, height: int | None, width: int | None) -> None:
     """The stock pipelines round some sizes without a word and refuse others; say it before running."""
     # The pipelines check for multiples of 8, whatever their VAE. UNets take odd latents, transformers whole patches.
-    transformer = getattr(pipe, "transformer", None)
-    patch = 1 if transformer is None else layout_for(pipe, transformer).patch(transformer)
+    denoiser = denoiser_of(pipe)
+    patch = 1 if getattr(pipe, "transformer", None) is None else layout_for(pipe, denoiser).patch(denoiser)
     unit = math.lcm(8, int(getattr(pipe, "vae_scale_factor", 8)) * patch)
     for name, size in (("height", height), ("width", width)):
         if size is not None and size % unit:

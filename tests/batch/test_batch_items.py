@@ -52,6 +52,7 @@ def test_a_line_has_what_the_whole_has_unless_it_says_otherwise():
         ({"name": ".x"}, "cannot be a folder's"),
         ({"name": "x."}, "cannot be a folder's"),
         ({"name": "manifest.jsonl"}, "cannot be a folder's"),
+        ({"name": "Batch.JSON"}, "cannot be a folder's"),
         ({"name": "x" * 101}, "100 at most"),
         ({"name": 7}, "cannot be a folder's"),
     ],

@@ -59,6 +59,7 @@ def test_csv_of_any_country_with_quotes_line_breaks_and_empty_fields(tmp_path, s
         ("p.jsonl", b'"a"\n{"prompt": ', 2, "this is not JSON: Expecting value at character 12"),
         ("p.jsonl", b'[1]\n"a"', 1, "it must be an object with a prompt"),
         ("p.jsonl", b'{"seed": 1}\n"a"', 1, "it has no prompt"),
+        ("p.jsonl", b'{"prompt": null}\n"a"', 1, "it has no prompt"),
         ("p.jsonl", b'{"prompt": "a", "prompt": "b"}\n"a"', 1, "prompt is given a second time"),
         ("p.jsonl", b'{"prompt": "a", "guidance": NaN}\n"a"', 1, "NaN is no number"),
         ("p.jsonl", b'{"prompt": "a", "guidance": 1e999}\n"a"', 1, "guidance is too large a number"),

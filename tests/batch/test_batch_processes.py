@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import manifest, tree
+from batch_written import manifest, tree
 
 HERE = Path(__file__).parent
 

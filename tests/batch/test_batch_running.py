@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from conftest import manifest, tree
+from batch_written import manifest, tree
 from PIL import Image
 
 import promptattn
@@ -260,3 +260,42 @@ def test_an_estimate_is_told_once_for_all_lines(make):
 def test_numbers_that_cannot_be_are_refused(make, options, message):
     with pytest.raises(ConfigError, match=message):
         make(LINES, **options)
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("kind", ["folder", "file", "dangling link"])
+def test_what_no_batch_has_made_is_kept_and_named(make, tmp_path, kind, force):
+    make(["a cat"])
+    theirs = tmp_path / "out" / "00002_a-dog"
+    if kind == "folder":
+        theirs.mkdir()
+        (theirs / "thesis.txt").write_text("years of work")
+    elif kind == "file":
+        theirs.write_text("years of work")
+    else:
+        theirs.symlink_to(tmp_path / "a disk that is not mounted")
+    before = tree(tmp_path / "out")
+    with pytest.raises(ExportError, match="00002_a-dog' is not a line of this batch.*give the line another name"):
+        make(["a cat", "a dog"], force=force)
+    assert tree(tmp_path / "out") == before
+    assert theirs.is_symlink() == (kind == "dangling link")
+
+
+def test_a_line_that_was_moved_to_another_disk_is_known_and_kept_there(make, tmp_path):
+    make(["a cat"])
+    line = tmp_path / "out" / "00001_a-cat"
+    moved = line.rename(tmp_path / "moved")
+    line.symlink_to(moved)
+    assert make(["a cat"]).before == 1
+    before = tree(moved)
+    make(["a cat"], "seed=3", force=True)
+    assert not line.is_symlink()
+    assert tree(moved) == before
+
+
+def test_half_a_surrogate_pair_fails_no_line(make, tmp_path):
+    line = json.dumps({"prompt": "a cat \ud800", "name": "cat"})
+    result = make([line], name="p.jsonl")
+    assert result.count("done") == 1
+    settings = json.loads((tmp_path / "out" / "cat" / "settings.json").read_text(encoding="utf-8"))
+    assert settings["prompt"] == ["a cat \ud800"]

@@ -10,6 +10,7 @@ import torch
 from alongside import NEGATIVE, PROMPT, WEIGHTED, attend, calling, reading_text, state, whole
 from torch._dynamo.testing import CompileCounter
 
+import promptattn
 from promptattn.denoisers import denoiser_of
 from promptattn.maps.capture import Capture
 
@@ -123,3 +124,18 @@ def test_a_denoiser_that_is_compiled_while_attached():
         assert torch.equal(call(**run.inputs), plain)
         assert (run.maps["cat"].array == first).all()
     assert torch.equal(call(prompt=PROMPT), plain)
+
+
+@pytest.mark.parametrize("way", ["returned", "in place"])
+def test_generating_with_a_compiled_denoiser_and_an_estimate(way):
+    make, compile_it = WAYS[way]
+    options = dict(num_inference_steps=2, height=64, width=64)
+    pipe, plain = make(), make()
+    denoiser_of(plain).load_state_dict(denoiser_of(pipe).state_dict())
+    compile_it(pipe, backend="eager", fullgraph=True)
+    estimates, expected = [], []
+    made = promptattn.generate(pipe, PROMPT, **options, on_estimate=estimates.append)
+    promptattn.generate(plain, PROMPT, **options, on_estimate=expected.append)
+    assert made.maps["cat"].array.max() > 0
+    assert estimates[0].activations == expected[0].activations is not None
+    assert promptattn.explain(PROMPT, pipe).model.denoiser == type(denoiser_of(plain)).__name__
