@@ -26,6 +26,8 @@ def test_the_command_prints_them_as_tables_and_as_json(command):
     assert "PixArt-sigma" in result.output
     assert "OmniGen" in result.output
     assert "Other denoisers are tried" in result.output
+    assert "…" not in result.output, "a name is cut off"
+    assert result.output.count("dense float64") == 1
     rows = json.loads(command("models", "--json").output)
     assert [row["family"] for row in rows] == [model.family for model in promptattn.models()]
     assert next(row for row in rows if row["family"] == "Chroma")["refused"] is None
