@@ -275,7 +275,7 @@ def test_what_no_batch_has_made_is_kept_and_named(make, tmp_path, kind, force):
     else:
         theirs.symlink_to(tmp_path / "a disk that is not mounted")
     before = tree(tmp_path / "out")
-    with pytest.raises(ExportError, match="00002_a-dog' is not a line of this batch.*give the line another name"):
+    with pytest.raises(ExportError, match=r"00002_a-dog' is not a line of this batch.*give the line another name"):
         make(["a cat", "a dog"], force=force)
     assert tree(tmp_path / "out") == before
     assert theirs.is_symlink() == (kind == "dangling link")
