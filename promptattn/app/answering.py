@@ -12,7 +12,7 @@ import gradio as gr
 from promptattn.app.controls import wish_of
 from promptattn.app.messages import notes, problem, said
 from promptattn.app.prompts import MOST_TEXT
-from promptattn.app.runs import Pipelines, Stopped, Told, Wish, compared, made, swept
+from promptattn.app.runs import Pipelines, Stopped, Told, Wish, compared, heard, made, swept
 from promptattn.app.session import Session
 from promptattn.errors import ConfigError, PromptAttnError
 from promptattn.export.viewer import in_notebook, shown_images
@@ -92,7 +92,8 @@ class Answers:
             wish = wish_of(values)
             if wish.model not in self.models:
                 raise ConfigError(f"The model {wish.model!r:.60} is not offered here.")
-            page, file = work(wish, told)
+            with heard(told):  # writing the files has things to say too
+                page, file = work(wish, told)
         except Stopped:
             return gr.skip(), said("Stopped."), gr.skip()
         except PromptAttnError as error:

@@ -17,7 +17,7 @@ from promptattn.run.progress import overall
 from promptattn.run.schedulers import set_scheduler
 from promptattn.sweeps import Sweep, sweep
 
-__all__ = ["MOST_SWEPT", "Pipelines", "Stopped", "Told", "Wish", "compared", "made", "swept"]
+__all__ = ["MOST_SWEPT", "Pipelines", "Stopped", "Told", "Wish", "compared", "heard", "made", "swept"]
 
 MOST_SWEPT = 36
 """Images of one sweep: somebody else may be waiting."""
@@ -114,19 +114,19 @@ class Pipelines:
 
 def made(pipelines: Pipelines, wish: Wish, prompt: str, told: Told) -> Generation:
     """One image with its maps."""
-    with pipelines.taken(wish.model, wish.sampler) as pipe, _heard(told):
+    with pipelines.taken(wish.model, wish.sampler) as pipe, heard(told):
         return generate(pipe, prompt, **wish.options(), **_followed(told))
 
 
 def swept(pipelines: Pipelines, wish: Wish, template: str, told: Told) -> Sweep:
     """Every image of a template such as `a (red:{0.5..2:0.5}) cat`."""
-    with pipelines.taken(wish.model, wish.sampler) as pipe, _heard(told):
+    with pipelines.taken(wish.model, wish.sampler) as pipe, heard(told):
         return sweep(pipe, template, limit=MOST_SWEPT, **wish.options(), **_followed(told))
 
 
 def compared(pipelines: Pipelines, wish: Wish, before: str, after: str, told: Told) -> Comparison:
     """Two prompts with all else alike, side by side."""
-    with pipelines.taken(wish.model, wish.sampler) as pipe, _heard(told):
+    with pipelines.taken(wish.model, wish.sampler) as pipe, heard(told):
         followed = _followed(told)
         pair = [
             generate(pipe, prompt, **wish.options(), **followed | {"on_step": overall(followed["on_step"], number, 2)})
@@ -148,7 +148,7 @@ def _followed(told: Told) -> dict[str, Any]:
 
 
 @contextmanager
-def _heard(told: Told) -> Iterator[None]:
+def heard(told: Told) -> Iterator[None]:
     """Keep this thread's warnings for the page; those of other threads are somebody else's, and go where they went."""
     if told.stopped.is_set():  # while it waited for its turn
         raise Stopped
