@@ -12,7 +12,7 @@ from promptattn.app.dropped import read_dropped
 from promptattn.app.messages import notes, problem, said
 from promptattn.app.prompts import prompt_box
 from promptattn.app.runs import Pipelines
-from promptattn.app.session import Session
+from promptattn.app.session import Session, Sessions
 from promptattn.errors import PromptAttnError
 
 __all__ = ["page_of"]
@@ -37,7 +37,7 @@ def page_of(models: Sequence[str], pipelines: Pipelines, folder: Path, *, most_b
     answers = Answers(pipelines, tuple(models))
     with gr.Blocks(title="promptattn", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)) as page:
         session = gr.State(None, delete_callback=_closed)
-        page.load(lambda: Session(folder), outputs=session, **_QUIET)
+        _following(page, session, Sessions(folder))
         gr.HTML(f'<header class="pa-top">{_BRAND}{_KEYS}</header>', elem_classes="pa-head", apply_default_css=False)
         with gr.Row(elem_classes="pa-columns"):
             with gr.Column(scale=3, min_width=340, elem_classes="pa-main"):
@@ -63,6 +63,22 @@ def page_of(models: Sequence[str], pipelines: Pipelines, folder: Path, *, most_b
                 _running("compare", "Compare", "Save the page", answers.pair, session, [before, after], controls)
         _dropping(image, of_image, prompt, controls, tuple(models), most_bytes)
     return page
+
+
+def _following(page: gr.Blocks, session: gr.State, sessions: Sessions) -> None:
+    """Give a page its session when it is opened, and end that when it is closed.
+
+    The state's own end comes an hour later: it is there for pages whose closing was missed.
+    """
+
+    def opened(request: gr.Request) -> Session:
+        return sessions.open(str(request.session_hash))
+
+    def closed(request: gr.Request) -> None:
+        sessions.close(str(request.session_hash))
+
+    page.load(opened, outputs=session, **_QUIET)
+    page.unload(closed)
 
 
 def _running(

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from threading import Event
 
-__all__ = ["Session"]
+__all__ = ["Session", "Sessions"]
 
 _KEPT = 4  # folders of results: the page shows one of each tab
 
@@ -19,12 +19,13 @@ class Session:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / f"page-{secrets.token_hex(16)}"
-        self.folder.mkdir(mode=0o700, parents=True)
         self.stopped = Event()
         self._results: list[Path] = []
 
     def fresh(self) -> Path:
         """Where the next result may be written; the folder does not exist, and the oldest result is removed."""
+        # Not earlier: a page that was taken for closed, such as a laptop's that slept, may come back.
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         while len(self._results) >= _KEPT:
             shutil.rmtree(self._results.pop(0), ignore_errors=True)
         self._results.append(self.folder / secrets.token_hex(8))
@@ -34,3 +35,25 @@ class Session:
         """Stop what runs for the page, and remove its files."""
         self.stopped.set()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Sessions:
+    """The open pages, by what the server calls them.
+
+    Args:
+        folder: where their folders lie.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._open: dict[str, Session] = {}
+
+    def open(self, name: str) -> Session:
+        """The session of a page that has just been opened."""
+        return self._open.setdefault(name, Session(self._folder))
+
+    def close(self, name: str) -> None:
+        """End the session of a page that has been closed."""
+        session = self._open.pop(name, None)
+        if session is not None:
+            session.close()

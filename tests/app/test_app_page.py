@@ -1,6 +1,8 @@
 """The app from end to end: typed, pressed and dropped in a real browser, on the shapes model."""
 
 import json
+import os
+import time
 import zipfile
 from pathlib import Path
 
@@ -234,3 +236,18 @@ def test_a_run_can_be_stopped(page_of):
     said(page, "#pa-make-told", "Stopped.")
     set_steps(page, 1)
     run(page, "make")  # and the next one is not
+
+
+def test_the_files_of_a_page_go_when_it_is_closed(page_of):
+    page = page_of()
+    set_steps(page, 1)
+    write(page, "prompt", "a (blue:0) star")
+    run(page, "make")
+    said(page, "#pa-make-told", "Nothing attended to 'blue'")
+    files = Path(os.environ["GRADIO_TEMP_DIR"])
+    mine = max(files.glob("page-*/*/image.png"), key=lambda each: each.stat().st_mtime).parents[1]
+    page.close()
+    until = time.monotonic() + 30
+    while mine.exists() and time.monotonic() < until:
+        time.sleep(0.2)
+    assert not mine.exists()

@@ -108,6 +108,7 @@ def test_a_run_has_the_pipelines_to_itself():
 
 def test_the_files_of_a_page_go_with_it(tmp_path):
     session, other = Session(tmp_path), Session(tmp_path)
+    other.fresh()
     folders = []
     for _ in range(6):
         folders.append(session.fresh())
