@@ -3,10 +3,12 @@
 import json
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from io import TextIOWrapper
+from typing import Any, TextIO
 
 import typer
 from rich.console import Console
@@ -16,9 +18,10 @@ from rich.text import Text
 from promptattn.errors import ConfigError, PromptAttnError, PromptAttnWarning, PromptSyntaxError
 from promptattn.memory import readable, used
 
-__all__ = ["FAILURE", "USAGE", "emit", "err", "note", "out", "progress", "told"]
+__all__ = ["FAILURE", "INTERRUPTED", "USAGE", "emit", "err", "note", "out", "printable", "progress", "told"]
 
 FAILURE, USAGE = 1, 2
+INTERRUPTED = 130  # as shells say of what Ctrl+C ended
 
 # Read by transformers and diffusers when they are imported.
 _QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
@@ -64,7 +67,10 @@ def progress(*, shown: bool = True) -> Iterator[_Bar]:
 
 @contextmanager
 def told(verbose: bool) -> Iterator[None]:
-    """Warnings as notes, and promptattn's errors as one sentence and an exit code: 2 for usage, 1 for failure."""
+    """Warnings as notes, and promptattn's errors as one sentence and an exit code: 2 for usage, 1 for failure.
+
+    Ctrl+C is a sentence too, and 130.
+    """
     if verbose:
         logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
     else:
@@ -91,11 +97,27 @@ def told(verbose: bool) -> Iterator[None]:
                 raise
             note("error", str(error))
             raise typer.Exit(USAGE if isinstance(error, ConfigError | PromptSyntaxError) else FAILURE) from None
+        except KeyboardInterrupt:
+            if verbose:
+                raise
+            note("stopped", "by Ctrl+C; what was finished before is kept, and nothing is half-written.")
+            raise typer.Exit(INTERRUPTED) from None
+
+
+def printable() -> None:
+    """Have what a terminal cannot show (in a locale that is not UTF-8) be escaped, and not end the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and not _is_utf8(stream):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def emit(value: Any) -> None:
     """`value` as JSON on stdout, unwrapped and uncoloured, so that it can be piped."""
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False))
+    typer.echo(json.dumps(value, ensure_ascii=not _is_utf8(sys.stdout), indent=2, allow_nan=False))
+
+
+def _is_utf8(stream: TextIO) -> bool:
+    return (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "").startswith("utf8")
 
 
 def note(severity: str, message: str) -> None:

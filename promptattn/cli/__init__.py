@@ -13,6 +13,7 @@ from promptattn.cli.models import models
 from promptattn.cli.page import page
 from promptattn.cli.sweep import sweep
 from promptattn.cli.tokens import tokens
+from promptattn.console import printable
 
 __all__ = [
     "app",
@@ -32,7 +33,8 @@ __all__ = [
 
 app = typer.Typer(
     help="Weigh the words of a text-to-image prompt inside the attention, and see where each of them went.",
-    epilog="Exit codes: 0 done, 1 failed, 2 wrongly asked for. `--install-completion` completes commands with Tab.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrongly asked for, 130 stopped by Ctrl+C."
+    " `--install-completion` completes commands with Tab.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -52,4 +54,5 @@ app.command("app")(page)
 
 def main() -> None:
     """Entry point of the console command."""
+    printable()
     app()

@@ -25,7 +25,7 @@ def token_table(title: str, encoder: "EncoderReading", *, acting: bool = True) -
     table = Table()
     for name in _COLUMNS:
         if acting or name not in ("denoiser", "text encoder"):
-            table.add_column(name, justify="left" if name in _LEFT else "right")
+            table.add_column(name, justify="left" if name in _LEFT else "right", overflow="fold")
     before = 0
     for token in encoder.tokens:
         if token.chunk > before:
