@@ -61,7 +61,8 @@ def _without_token(prompt: Prompt, tokens: Sequence[TextToken], words: Sequence[
 
 def _unknown(prompt: Prompt, tokenizer: Tokenizer, tokens: Sequence[TextToken], frame: Frame) -> Iterator[Diagnostic]:
     """Text that the tokenizer reads as one of its marks: literally, or because it has no token for it."""
-    marks = {*frame.before, *frame.after}
+    # Of a template only what no text is read as is a mark.
+    marks = {*frame.before, *frame.after} & {*tokenizer.added_tokens_decoder}
     unknown = getattr(tokenizer, "unk_token_id", None)
     for _, row in groupby(tokens, key=lambda token: token.id if token.id == unknown or token.id in marks else None):
         run = list(row)

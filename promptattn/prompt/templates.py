@@ -25,16 +25,18 @@ __all__ = ["ALL", "TEMPLATES", "Framed", "Kept", "Template", "framed", "template
 @dataclass(frozen=True)
 class Kept:
     """Which of a text encoder's rows become rows of the text: the first `head`, and those from `first` to the last one
-    but `cut`. A negative `first` counts from the end."""
+    but `cut`, of which there are `most` at most. A negative `first` counts from the end."""
 
     first: int = 0
     cut: int = 0
     head: int = 0
+    most: int | None = None
 
     def rows(self, window: int) -> tuple[int, ...]:
         """Their numbers, of so many rows."""
         first = self.first if self.first >= 0 else max(self.head, window + self.first)
-        return (*range(self.head), *range(first, window - self.cut))
+        stop = window - self.cut
+        return (*range(self.head), *range(first, stop if self.most is None else min(stop, first + self.most)))
 
 
 ALL = Kept()
@@ -47,6 +49,7 @@ class Template:
     Attributes:
         encoder: the name of the text encoder whose rows the words are.
         first: name of the pipeline's attribute that says how many of the encoder's first rows are left out.
+        limited: whether `max_sequence_length` is how many rows are kept at most, and not how many tokens are read.
         pooled: names of further text encoders, of which the denoiser gets a pooled vector alone. They read prompts as
             they stand.
         kept: which of the encoder's rows are kept otherwise.
@@ -60,6 +63,7 @@ class Template:
     encoder: str = "text_encoder"
     pooled: tuple[str, ...] = ()
     first: str | None = None
+    limited: bool = False
     kept: Kept = ALL
     bare: bool = False
     last: bool = False
@@ -72,12 +76,16 @@ class Template:
             return Kept(*framed.around)
         if self.last and max_sequence_length is not None:
             return Kept(head=1, first=1 - max_sequence_length)
-        return self.kept if self.first is None else Kept(int(getattr(pipe, self.first)))
+        if self.first is None:
+            return self.kept
+        return Kept(int(getattr(pipe, self.first)), most=max_sequence_length if self.limited else None)
 
 
 # By the denoiser's class.
 TEMPLATES: dict[str, Template] = {
-    "QwenImageTransformer2DModel": Template(first="prompt_template_encode_start_idx", side="right"),
+    "QwenImageTransformer2DModel": Template(
+        first="prompt_template_encode_start_idx", limited=True, side="right"
+    ),
     "Flux2Transformer2DModel": Template(),
     "ZImageTransformer2DModel": Template(),
     "Lumina2Transformer2DModel": Template(negative=False),
@@ -135,24 +143,27 @@ def framed(pipe: Any, text: str, max_sequence_length: int | None = None) -> Fram
     """
     template = template_of(pipe)
     assert template is not None
-    sentinel = _observed(pipe, template, _SENTINEL, max_sequence_length)
+    (sentinel, *_) = _observed(pipe, template, _SENTINEL, max_sequence_length)
     before, found, after = sentinel.text.partition(_SENTINEL)
     usual = _index_of(sentinel.tokenised(truncated=True).ids, sentinel.ids) or 0
-    seen = _observed(pipe, template, text, max_sequence_length)
-    if not seen.calls or (not text.strip() and seen.text != before + text + after):
+    stock = _placed(sentinel, range(len(before), len(before) + len(_SENTINEL)), _as_it_is, usual, template)
+    readings = _observed(pipe, template, text, max_sequence_length, stock.around)
+    for seen in readings if found else ():
+        inner = seen.text[len(before) : len(seen.text) - len(after)]
+        origin = _origin(text, inner)
+        if seen.calls and seen.text == before + inner + after and origin is not None:
+            place = partial(placed_in, origin=origin, end=len(text))
+            return _placed(seen, range(len(before), len(before) + len(inner)), place, usual, template)
+    (seen, *_) = readings
+    if not text.strip():
         # Nothing to tokenise: all that the encoder reads is what stands round a prompt.
-        stock = _placed(sentinel, range(len(before), len(before) + len(_SENTINEL)), _as_it_is, usual, template)
         frame = replace(stock.frame, before=seen.ids, after=())
         return replace(stock, tokens=(), lost=(), frame=frame, ids=seen.ids)
     inner = seen.text[len(before) : len(seen.text) - len(after)]
-    origin = _origin(text, inner)
-    if not found or seen.text != before + inner + after or origin is None:
-        raise UnsupportedModelError(
-            f"{type(pipe).__name__} does more with the prompt {text!r:.40} than to put it into a template, so"
-            f" promptattn cannot tell which of its tokens are which words; write {inner!r:.60}, which is what it reads."
-        )
-    place = partial(placed_in, origin=origin, end=len(text))
-    return _placed(seen, range(len(before), len(before) + len(inner)), place, usual, template)
+    raise UnsupportedModelError(
+        f"{type(pipe).__name__} does more with the prompt {text!r:.40} than to put it into a template, so promptattn"
+        f" cannot tell which of its tokens are which words; write {inner!r:.60}, which is what it reads."
+    )
 
 
 def _as_it_is(token: RawToken) -> RawToken:
@@ -261,11 +272,13 @@ class _Tokens:
 class _Observed:
     """One text as it was tokenised, in one call or piece by piece, and the ids that the text encoder was given.
 
-    Without a call where there was no text to tokenise.
+    Without a call where there was no text to tokenise. most: how many of the tokens were taken, where it was not the
+    tokenizer that cut off the others.
     """
 
     calls: "tuple[_Call, ...]"
     ids: tuple[int, ...]
+    most: int | None = None
 
     @property
     def text(self) -> str:
@@ -289,7 +302,8 @@ class _Observed:
             ids += made.ids
             places += [(start + first, start + last) for first, last in made.places]
             start += len(call.text)
-        return _Tokens(tuple(ids), tuple(places))
+        most = self.most if truncated else None
+        return _Tokens(tuple(ids[:most]), tuple(places[:most]))
 
 
 _KEPT_OPTIONS = ("add_special_tokens", "split_special_tokens", "sanitize_control_tokens")
@@ -299,7 +313,17 @@ class _Read(Exception):
     """The text encoder was called."""
 
 
-def _observed(pipe: Any, template: Template, text: str, max_sequence_length: int | None) -> _Observed:
+def _observed(
+    pipe: Any,
+    template: Template,
+    text: str,
+    max_sequence_length: int | None,
+    around: tuple[int, int] | None = None,
+) -> "list[_Observed]":
+    """What the pipeline may have tokenised of the text, that of the most characters first; never empty.
+
+    around: how many ids stand before and behind those of a prompt, if that is known.
+    """
     encoder = getattr(pipe, template.encoder, None)
     if encoder is None:
         raise UnsupportedModelError(
@@ -326,26 +350,34 @@ def _observed(pipe: Any, template: Template, text: str, max_sequence_length: int
             " cannot see how it reads it."
         )
     ids = tuple(int(each) for each in given[0][0].tolist())
-    whole: list[tuple[_Call, ...]] = [(call,) for call in calls if call.is_of(ids)]
-    fitting = whole or list(_runs(calls, text, ids))
+    whole = [_Observed((call,), ids) for call in calls if call.is_of(ids)]
+    fitting = whole or list(_runs(calls, text, ids, around))
     if not fitting and not text.strip():
-        return _Observed((), ids)
+        return [_Observed((), ids)]
     if not fitting:
         raise UnsupportedModelError(
             f"what {type(pipe).__name__} gives {template.encoder} to read is nothing that its tokenizer made of the"
             " text, so promptattn cannot tell which of its tokens are which words."
         )
-    return _Observed(max(fitting, key=lambda run: sum(len(call.text) for call in run)), ids)
+    return sorted(fitting, key=lambda each: len(each.text), reverse=True)
 
 
-def _runs(calls: "Sequence[_Call]", text: str, ids: Sequence[int]) -> "Iterator[tuple[_Call, ...]]":
-    """Calls in a row that tokenised the text, whose ids stand together somewhere in these."""
+def _runs(
+    calls: "Sequence[_Call]", text: str, ids: tuple[int, ...], around: tuple[int, int] | None
+) -> "Iterator[_Observed]":
+    """Calls in a row that tokenised the text, whose ids stand together somewhere in these; or as many as fit `around`
+    with what stands there."""
+    first_id, most = (0, 0) if around is None else (around[0], len(ids) - sum(around))
     for first in range(len(calls)):
         for last in range(first, len(calls)):
             run = tuple(calls[first : last + 1])
             made = [each for call in run for each in _bare(call.ids, call.tokenizer)]
-            if made and text.strip() in "".join(call.text for call in run) and _index_of(made, ids) is not None:
-                yield run
+            if not made or text.strip() not in "".join(call.text for call in run):
+                continue
+            if _index_of(made, ids) is not None:
+                yield _Observed(run, ids)
+            elif 0 < most < len(made) and tuple(made[:most]) == ids[first_id : first_id + most]:
+                yield _Observed(run, ids, most)
 
 
 def _options(pipe: Any, text: str, max_sequence_length: int | None) -> dict[str, Any]:
