@@ -83,9 +83,7 @@ class Template:
 
 # By the denoiser's class.
 TEMPLATES: dict[str, Template] = {
-    "QwenImageTransformer2DModel": Template(
-        first="prompt_template_encode_start_idx", limited=True, side="right"
-    ),
+    "QwenImageTransformer2DModel": Template(first="prompt_template_encode_start_idx", limited=True, side="right"),
     "Flux2Transformer2DModel": Template(),
     "ZImageTransformer2DModel": Template(),
     "Lumina2Transformer2DModel": Template(negative=False),

@@ -85,7 +85,8 @@ class DenoiserWatch:
         timeline: of the image that was recorded last, or is being made.
         images: the prompt of each image that was recorded last.
         sample_size, total: of the image that was recorded last: (height, width) of its latents, and its steps.
-        calls, recognised: how many denoiser calls a pipeline made, and in how many the text was this run's.
+        calls, recognised, prompted: how many denoiser calls a pipeline made, in how many the text was this run's, and
+            in how many it was its prompts', and not those of negative prompts alone.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class DenoiserWatch:
         self._steps = steps
         self._streaming = streaming
         self.follower, self._stepping = StepFollower(), StepCounter()
-        self.calls = self.recognised = 0
+        self.calls = self.recognised = self.prompted = 0
         self.timeline: Timeline | None = None
         self.images: tuple[int, ...] = ()
         self.sample_size: tuple[int, int] = (0, 0)
@@ -221,6 +222,7 @@ class DenoiserWatch:
         if not batch.blocks:
             return None
         self.recognised += 1
+        self.prompted += batch.rows is not None
         self._told_of_scale = self._told_of_scale or tell_of_scale(self._pipe, kwargs)
         self.follower.advance(call.timestep, scheduler, taken)
         timeline = self._target.script.timeline(self.follower.total)
@@ -408,9 +410,10 @@ class DenoiserWatch:
         """The reason why nothing was recorded or weighted, or None when something was."""
         if not self.calls:
             return "the pipeline has not been called inside the context yet: call pipe(**run.inputs)"
-        if not self.recognised:
+        if not self.prompted:
+            read = "this run's negative prompt alone" if self.recognised else "other text embeddings than this run's"
             return (
-                f"the denoiser was called {self.calls} times, but with other text embeddings than this run's:"
+                f"the denoiser was called {self.calls} times, but with {read}:"
                 " call the pipeline with pipe(**run.inputs) and without prompt or prompt_embeds of your own"
             )
         return None
@@ -421,7 +424,8 @@ class DenoiserWatch:
             return
         if reason := self.why_empty():
             if self._target.weighted or self.capture or self._target.script.is_scheduled:
-                tell(f"nothing was weighted or recorded: {reason}.")
+                what = "nothing of the prompt" if self.recognised else "nothing"
+                tell(f"{what} was weighted or recorded: {reason}.")
             return
         for reason in why_idle(self._acted, self._steps, self.follower.total):
             tell(reason)

@@ -55,10 +55,11 @@ def _check_spoken(name: str, script: Script, guided: bool) -> None:
             f"{name} encodes its prompt itself, inside a template, so it can be given one plain text only: no schedule"
             " ([a:b:0.5], [a|b]), no AND and no blend."
         )
-    if guided and any(each.prompt.text == each.negative_prompt.text for each in script.plans):
+    negatives = {each.negative_prompt.text.strip() for each in script.plans} if guided else ()
+    if both := next((each.prompt.text for each in script.plans if each.prompt.text.strip() in negatives), None):
         raise ConfigError(
-            f"prompt and negative prompt are the same text, {script.plans[0].prompt.text!r:.60}; {name} encodes them"
-            " itself, so nothing tells their rows apart; change one of them."
+            f"prompt and negative prompt are the same text, {both!r:.60}; {name} encodes them itself, so nothing tells"
+            " their rows apart; change one of them."
         )
 
 
