@@ -21,6 +21,7 @@ class Tokenizer(Protocol):
     pad_token_id: int | None
     padding_side: str
     truncation_side: str
+    added_tokens_decoder: dict[int, Any]
 
     def __call__(self, text: str, **options: Any) -> Any: ...
     def decode(self, token_ids: Any) -> Any: ...
