@@ -17,7 +17,7 @@ from promptattn.processors.segments import row_encoders
 from promptattn.prompt import Prompt, Span, Word, find, parse, plan
 from promptattn.run.aside import aside, is_aside
 from promptattn.run.attend import AttentionRun, attend, served
-from promptattn.run.sizes import as_asked
+from promptattn.run.sizes import as_asked, pixels_per_latent
 from promptattn.telling import tell
 from promptattn.weighting import EmbeddingWeighting, Method, chosen
 
@@ -318,7 +318,7 @@ def _small(pipe: Any) -> dict[str, Any]:
     sample = getattr(pipe, "default_sample_size", None) or getattr(_denoiser(pipe).config, "sample_size", None)
     wanted: dict[str, Any] = {"num_inference_steps": 2, "guidance_scale": 1.0, "output_type": "latent"}
     if isinstance(sample, int) and "image" not in takes:
-        side = min(sample, _LARGEST) * int(getattr(pipe, "vae_scale_factor", 8))
+        side = min(sample, _LARGEST) * pixels_per_latent(pipe)
         wanted |= {"height": side, "width": side}
     return {name: value for name, value in wanted.items() if name in takes} | as_asked(pipe)
 

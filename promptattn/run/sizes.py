@@ -9,7 +9,7 @@ from promptattn.denoisers import denoiser_of
 from promptattn.errors import ConfigError
 from promptattn.places import Grid
 
-__all__ = ["as_asked", "image_size", "latent_size"]
+__all__ = ["as_asked", "image_size", "latent_size", "pixels_per_latent"]
 
 
 def as_asked(pipe: Any) -> dict[str, bool]:
@@ -24,7 +24,7 @@ def as_asked(pipe: Any) -> dict[str, bool]:
 
 def image_size(pipe: Any, latents: Grid) -> tuple[int, int]:
     """(height, width) in pixels of the picture that is made of latents of this (height, width)."""
-    scale = _scale(pipe)
+    scale = pixels_per_latent(pipe)
     return latents[0] * scale, latents[1] * scale
 
 
@@ -35,16 +35,16 @@ def latent_size(pipe: Any, height: int | None, width: int | None) -> Grid:
         ConfigError: where that cannot be told.
     """
     if height is not None and width is not None:
-        return height // _scale(pipe), width // _scale(pipe)
+        return height // pixels_per_latent(pipe), width // pixels_per_latent(pipe)
     denoiser = denoiser_of(pipe)
     usual = getattr(pipe, "default_sample_size", None) or getattr(denoiser.config, "sample_size", None)
     if usual is None:
         raise ConfigError(f"{type(pipe).__name__} does not tell what size its pictures have: give height and width.")
     rows, columns = (usual, usual) if isinstance(usual, int) else usual
-    return rows if height is None else height // _scale(pipe), columns if width is None else width // _scale(pipe)
+    return rows if height is None else height // pixels_per_latent(pipe), columns if width is None else width // pixels_per_latent(pipe)
 
 
-def _scale(pipe: Any) -> int:
+def pixels_per_latent(pipe: Any) -> int:
     """The side, in pixels, of what one latent stands for; a pipeline that decodes nothing makes its picture itself."""
     decodes = any(hasattr(part, "decode") for part in pipe.components.values() if isinstance(part, torch.nn.Module))
     return int(getattr(pipe, "vae_scale_factor", 8 if decodes else 1))
