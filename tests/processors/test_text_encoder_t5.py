@@ -193,7 +193,7 @@ def test_capped_scores_are_refused_by_name():
     model = transformers.Gemma2Model(
         transformers.Gemma2Config(**sizes, num_key_value_heads=2, vocab_size=64, pad_token_id=0)
     ).eval()
-    with TextEncoderAttention(model) as attention:
-        attention.weights = weighted((4, 2.0))
-        with pytest.raises(UnsupportedModelError, match=r"Gemma2.*softcap"):
-            model(IDS)
+    stock = model.config._attn_implementation
+    with pytest.raises(UnsupportedModelError, match=r"Gemma2.*softcap"):
+        TextEncoderAttention(model).attach()
+    assert model.config._attn_implementation == stock
