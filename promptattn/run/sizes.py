@@ -41,7 +41,9 @@ def latent_size(pipe: Any, height: int | None, width: int | None) -> Grid:
     if usual is None:
         raise ConfigError(f"{type(pipe).__name__} does not tell what size its pictures have: give height and width.")
     rows, columns = (usual, usual) if isinstance(usual, int) else usual
-    return rows if height is None else height // pixels_per_latent(pipe), columns if width is None else width // pixels_per_latent(pipe)
+    return rows if height is None else height // pixels_per_latent(
+        pipe
+    ), columns if width is None else width // pixels_per_latent(pipe)
 
 
 def pixels_per_latent(pipe: Any) -> int:

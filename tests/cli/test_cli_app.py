@@ -17,7 +17,9 @@ def run(*arguments):
 def test_without_gradio_the_extra_is_named(monkeypatch):
     found = importlib.util.find_spec
     # The package's own name for the module is the command in it.
-    monkeypatch.setattr(sys.modules["promptattn.cli.page"], "find_spec", lambda name: None if name == "gradio" else found(name))
+    monkeypatch.setattr(
+        sys.modules["promptattn.cli.page"], "find_spec", lambda name: None if name == "gradio" else found(name)
+    )
     result = run()
     assert result.exit_code == 2
     assert 'pip install "promptattn[app]"' in " ".join(result.output.split())

@@ -544,7 +544,10 @@ def test_every_layout_is_of_a_family_that_is_tested():
     ("name", "changed"), [("sana", {"complex_human_instruction": ["Say: "]}), ("z-image", {"max_sequence_length": 12})]
 )
 def test_a_call_that_reads_the_prompt_otherwise_than_planned_is_refused(pipe, family, changed):
-    with attend(pipe, family) as run, pytest.raises(UnsupportedModelError, match="in other tokens than were planned|was planned for 32 rows"):
+    with (
+        attend(pipe, family) as run,
+        pytest.raises(UnsupportedModelError, match=r"in other tokens than were planned|was planned for 32 rows"),
+    ):
         pipe(
             **{**run.inputs, **changed},
             **{k: v for k, v in family.arguments().items() if "prompt" not in k and k not in {*run.inputs, *changed}},
