@@ -9,8 +9,9 @@ from promptattn.errors import ConfigError, UnsupportedModelError
 from promptattn.prompt.chunks import Chunk, Slot, fill_windows, frame_chunk, part_at_breaks
 from promptattn.prompt.diagnostics import Diagnostic, few_of_each
 from promptattn.prompt.findings import find_in_tokens
+from promptattn.prompt.framing import Framed
 from promptattn.prompt.lower_case import encode_lowered
-from promptattn.prompt.templates import ALL, Framed, Kept
+from promptattn.prompt.templates import ALL, Kept
 from promptattn.prompt.tokens import Frame, RawToken, TextToken, Token, Tokenizer, display, encode, window_of
 from promptattn.prompt.tree import Prompt
 from promptattn.prompt.weights import SpanWeights

@@ -8,9 +8,10 @@ from typing import Any
 from promptattn.errors import ConfigError, PromptSyntaxError, UnsupportedModelError
 from promptattn.prompt.diagnostics import Diagnostic
 from promptattn.prompt.encoder_plan import EncoderPlan, plan_framed, plan_tokens
+from promptattn.prompt.framing import framed
 from promptattn.prompt.lower_case import reads_lower_case
 from promptattn.prompt.parsing import as_prompt
-from promptattn.prompt.templates import framed, template_of
+from promptattn.prompt.templates import template_of
 from promptattn.prompt.tokens import window_of
 from promptattn.prompt.tree import Prompt
 
@@ -147,7 +148,9 @@ def _in_template(
 
     def read(one: Prompt) -> tuple[EncoderPlan, ...]:
         found = framed(pipe, one.text, length)
-        plan = plan_framed(one, found.tokenizer, found, name=template.encoder, kept=template.keeps(pipe, found, length))
+        plan = plan_framed(
+            one, found.tokenizer, found, name=template.encoder, kept=template.keeps(pipe, found.around, length)
+        )
         return (plan, *(as_it_stands(one, name, None) for name in template.pooled))
 
     def as_it_stands(one: Prompt, name: str, length: int | None) -> EncoderPlan:
