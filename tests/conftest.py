@@ -5,10 +5,13 @@ so that a red build says something about the change and not about luck.
 """
 
 import os
+import shutil
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -23,3 +26,20 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A headless Chromium, one for all tests: a second driver would meet the first one's event loop.
+
+    Tests that need it are skipped where there is none.
+    """
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with api.sync_playwright() as driver:
+        found = next(filter(None, map(shutil.which, _BROWSERS)), None)
+        try:
+            # Chromium refuses its own sandbox to root, who runs tests in containers; the pages are our own.
+            browser = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        except Exception as error:
+            pytest.skip(f"no browser can be launched: {str(error).splitlines()[0]}")
+        yield browser

@@ -1,29 +1,12 @@
 """The app, served to a headless Chromium. Without gradio or a browser these tests are skipped."""
 
-import shutil
-
 import pytest
 
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 UPLOAD_MB = 1
 
 
 @pytest.fixture(scope="session")
-def app_browser():
-    """The browser; one for all tests."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with api.sync_playwright() as driver:
-        found = next(filter(None, map(shutil.which, _BROWSERS)), None)
-        try:
-            # Chromium refuses its own sandbox to root, who runs tests in containers; the page is our own.
-            browser = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        except Exception as error:
-            pytest.skip(f"no browser can be launched: {str(error).splitlines()[0]}")
-        yield browser
-
-
-@pytest.fixture(scope="session")
-def address(app_browser):
+def address(chromium):
     """Where the app is served; one for all tests, as it is for all people."""
     pytest.importorskip("gradio", reason="gradio is not installed")
     from promptattn.app.serving import serving
@@ -33,7 +16,7 @@ def address(app_browser):
 
 
 @pytest.fixture
-def page_of(app_browser, address):
+def page_of(chromium, address):
     """Opens the app as one more person; fails on any error of a page, and on any request to elsewhere."""
     contexts, problems = [], []
 
@@ -42,7 +25,7 @@ def page_of(app_browser, address):
             if said.type == "error" and not any(each in said.text for each in expected):
                 problems.append(said.text)
 
-        context = app_browser.new_context(**{"viewport": {"width": 1280, "height": 1100}, **options})
+        context = chromium.new_context(**{"viewport": {"width": 1280, "height": 1100}, **options})
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(30_000)

@@ -1,6 +1,5 @@
 """A headless Chromium for the viewer's tests, and pages to open in it. Without one the tests are skipped."""
 
-import shutil
 import sys
 from pathlib import Path
 
@@ -8,26 +7,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "maps"))  # the made-up run is shared with the tests of the maps
 
-from made import BROWSERS, pages
+from made import pages
 
 from promptattn.export.viewer import write_page
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    """The browser; one for all tests."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with api.sync_playwright() as driver:
-        yield _launched(driver.chromium)
-
-
-def _launched(chromium):
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    try:
-        # Chromium refuses its own sandbox to root, who runs tests in containers; the pages are our own.
-        return chromium.launch(executable_path=found, args=["--no-sandbox"])
-    except Exception as error:
-        pytest.skip(f"no browser can be launched: {str(error).splitlines()[0]}")
 
 
 @pytest.fixture(scope="session")

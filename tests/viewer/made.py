@@ -9,8 +9,6 @@ from synthetic import demo, picture
 
 from promptattn.export.viewer import shown_images
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-
 EVIL = "</script><img src=x onerror=alert(1)> {{ 7*7 }} <b>gordo"
 FOREIGN = "قطة حمراء 🐱 un ratón señor 東京"
 LONG = "a painting of a red cat chasing a small gray mouse across the green garden near an old stone house at sunset"
