@@ -125,7 +125,7 @@ def _text(doc: str | None) -> str:
 def _shown(thing: Any) -> str:
     """A constant, told by its members' names where it has many."""
     if isinstance(thing, dict):
-        return ", ".join(map(str, thing))
+        return ", ".join(sorted(map(str, thing)))
     return repr(thing)
 
 
