@@ -4,6 +4,7 @@
 so that a red build says something about the change and not about luck.
 """
 
+import logging
 import os
 import shutil
 
@@ -26,6 +27,21 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def quiet():
+    """Random models warn about sizes, dtypes and absent packages."""
+    import diffusers
+    import transformers
+
+    logs = diffusers.utils.logging, transformers.logging
+    levels = [each.get_verbosity() for each in logs]
+    for each in logs:
+        each.set_verbosity(logging.ERROR)
+    yield
+    for each, level in zip(logs, levels, strict=True):
+        each.set_verbosity(level)
 
 
 @pytest.fixture(scope="session")

@@ -4,14 +4,11 @@ import contextlib
 import dataclasses
 import functools
 import json
-import logging
 import re
 import warnings
 
-import diffusers
 import pytest
 import torch
-import transformers
 from families.facts import TABLE
 from families.family import NEGATIVE, PROMPT
 from families.registry import FAMILIES
@@ -30,14 +27,7 @@ FACTS = json.loads(TABLE.read_text())
 WEIGHTED = PROMPT.replace("cat", "(cat:1.8)").replace("red", "(red:0)"), NEGATIVE.replace("ugly", "(ugly:2)")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def quiet():
-    levels = diffusers.utils.logging.get_verbosity(), transformers.logging.get_verbosity()
-    diffusers.utils.logging.set_verbosity(logging.ERROR)
-    transformers.logging.set_verbosity(logging.ERROR)
-    yield
-    diffusers.utils.logging.set_verbosity(levels[0])
-    transformers.logging.set_verbosity(levels[1])
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @pytest.fixture

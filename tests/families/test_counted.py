@@ -1,13 +1,10 @@
 """Every attention call of a served pipeline is recorded, or left out for a reason that stands here."""
 
 import json
-import logging
 import re
 
-import diffusers
 import pytest
 import torch
-import transformers
 from families.counting import counted
 from families.facts import TABLE
 from families.family import NEGATIVE, PROMPT
@@ -51,14 +48,7 @@ TEXT_FIRST = {"QwenImage21Transformer2DModel": 1}
 """By class of denoiser: how many calls of each layer are of the text by itself, and in no map."""
 
 
-@pytest.fixture(autouse=True, scope="module")
-def quiet():
-    levels = diffusers.utils.logging.get_verbosity(), transformers.logging.get_verbosity()
-    diffusers.utils.logging.set_verbosity(logging.ERROR)
-    transformers.logging.set_verbosity(logging.ERROR)
-    yield
-    diffusers.utils.logging.set_verbosity(levels[0])
-    transformers.logging.set_verbosity(levels[1])
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @pytest.mark.parametrize("name", SERVED)

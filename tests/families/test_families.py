@@ -1,12 +1,10 @@
 """Every family builds, runs, and is still what `facts.json` says; `python -m families.facts` makes that table anew."""
 
 import json
-import logging
 
 import diffusers
 import pytest
 import torch
-import transformers
 from families import language_tokenizers
 from families.arguments import described, leaves, written
 from families.denoising import attention_facts, conditional_row
@@ -21,15 +19,7 @@ FACTS = json.loads(TABLE.read_text())
 NOT_IN_DIFFUSERS = ("Flux3Pipeline", "AnimaPipeline", "CogView3Pipeline", "Kandinsky6Pipeline", "WuerstchenPipeline")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def quiet():
-    """Random models warn about sizes, long prompts and absent packages."""
-    levels = diffusers.utils.logging.get_verbosity(), transformers.logging.get_verbosity()
-    diffusers.utils.logging.set_verbosity(logging.ERROR)
-    transformers.logging.set_verbosity(logging.ERROR)
-    yield
-    diffusers.utils.logging.set_verbosity(levels[0])
-    transformers.logging.set_verbosity(levels[1])
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @pytest.fixture(params=FAMILIES)

@@ -2,13 +2,10 @@
 
 import dataclasses
 import json
-import logging
 import re
 
-import diffusers
 import pytest
 import torch
-import transformers
 from families.dense import dense, seats
 from families.facts import TABLE
 from families.registry import FAMILIES
@@ -23,14 +20,7 @@ FACTS = json.loads(TABLE.read_text())
 PATCHES = [(0.3, 0.7), (0.9, 0.1)]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def quiet():
-    levels = diffusers.utils.logging.get_verbosity(), transformers.logging.get_verbosity()
-    diffusers.utils.logging.set_verbosity(logging.ERROR)
-    transformers.logging.set_verbosity(logging.ERROR)
-    yield
-    diffusers.utils.logging.set_verbosity(levels[0])
-    transformers.logging.set_verbosity(levels[1])
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 def _of_the_prompt(calls, where):

@@ -2,12 +2,9 @@
 
 import inspect
 import json
-import logging
 
-import diffusers
 import pytest
 import torch
-import transformers
 from families.dense import Weighed, dense, image_rows, seats
 from families.facts import TABLE
 from families.family import NEGATIVE, PROMPT
@@ -98,15 +95,7 @@ LINEAR = [name for name in SERVED if any(LAYOUTS[each["class"]].linear for each 
 UNWEIGHED = dict.fromkeys(("lumina2", "prx", "sana", "sana-sprint"), "caps its scores")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def quiet():
-    """Random models warn about sizes, dtypes and absent packages."""
-    levels = diffusers.utils.logging.get_verbosity(), transformers.logging.get_verbosity()
-    diffusers.utils.logging.set_verbosity(logging.ERROR)
-    transformers.logging.set_verbosity(logging.ERROR)
-    yield
-    diffusers.utils.logging.set_verbosity(levels[0])
-    transformers.logging.set_verbosity(levels[1])
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,7 @@
 """Pipelines around the denoisers that are served: the stock image to the bit, weights that act, maps of all words."""
 
 import inspect
-import logging
 
-import diffusers
 import pytest
 import torch
 from families.family import NEGATIVE, PROMPT
@@ -12,13 +10,7 @@ from families.variants import HEIGHT, LEVELS, VARIANTS, WIDTH
 
 import promptattn
 
-
-@pytest.fixture(autouse=True, scope="module")
-def quiet():
-    level = diffusers.utils.logging.get_verbosity()
-    diffusers.utils.logging.set_verbosity(logging.ERROR)
-    yield
-    diffusers.utils.logging.set_verbosity(level)
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.kind.__name__)
