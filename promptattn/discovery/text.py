@@ -11,6 +11,7 @@ from promptattn.discovery.arguments import Arguments
 from promptattn.discovery.listening import PROMPTS, Unknown, left_as_it_was
 from promptattn.processors.segments import Spoken, TextLayout
 from promptattn.prompt.planning import plan, sequence_length
+from promptattn.prompt.tokenising import given_ids
 
 __all__ = ["find_text"]
 
@@ -72,7 +73,7 @@ def _ids_of(encoder: torch.nn.Module) -> Iterator[list[tuple[int, ...]]]:
     read: list[tuple[int, ...]] = []
 
     def listen(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        ids = kwargs.get("input_ids", args[0] if args else None)
+        ids = given_ids(args, kwargs)
         if isinstance(ids, torch.Tensor) and ids.ndim == 2:
             read.extend(tuple(row) for row in ids.tolist())
 

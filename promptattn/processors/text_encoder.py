@@ -13,6 +13,7 @@ import torch
 
 from promptattn.core import Columns, KeyWeights, attention
 from promptattn.errors import UnsupportedModelError, WeightingError
+from promptattn.prompt.tokenising import given_ids
 
 __all__ = ["IMPLEMENTATION", "TextEncoderAttention"]
 
@@ -97,7 +98,7 @@ class TextEncoderAttention:
             self._stock = None
 
     def _before(self, encoder: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        ids = kwargs.get("input_ids", args[0] if args else None)
+        ids = given_ids(args, kwargs)
         self._layers = []
         extra: dict[str, Any] = {}
         if self.weights is not None:

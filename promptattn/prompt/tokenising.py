@@ -14,7 +14,7 @@ from typing import Any
 from promptattn.errors import UnsupportedModelError
 from promptattn.prompt.templates import Template
 
-__all__ = ["Observed", "Tokens", "index_of", "observed"]
+__all__ = ["Observed", "Tokens", "given_ids", "index_of", "observed"]
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def observed(
     given: list[Any] = []
 
     def stop(module: Any, args: Any, kwargs: Any) -> None:
-        given.append(kwargs.get("input_ids", args[0] if args else None))
+        given.append(given_ids(args, kwargs))
         raise _Read
 
     handle = encoder.register_forward_pre_hook(stop, with_kwargs=True)
@@ -238,3 +238,8 @@ def index_of(part: Sequence[int], whole: Sequence[int], usual: int = 0) -> int |
         if 0 <= first <= last and list(whole[first : first + len(part)]) == list(part):
             return first
     return None
+
+
+def given_ids(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The token ids `[batch, token]` that a text encoder is called with, by name or first; None where it has none."""
+    return kwargs.get("input_ids", args[0] if args else None)

@@ -9,6 +9,7 @@ import torch
 
 from promptattn.errors import ConfigError, UnsupportedModelError
 from promptattn.processors.text_encoder import TextEncoderAttention
+from promptattn.prompt.tokenising import given_ids
 
 __all__ = ["Dictation", "dictate", "skips_by_hook"]
 
@@ -44,7 +45,7 @@ class Dictation:
             )
 
     def before(self, encoder: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        given = kwargs.get("input_ids", args[0] if args else None)
+        given = given_ids(args, kwargs)
         if given is None or tuple(given.shape) != tuple(self.ids.shape):
             raise UnsupportedModelError(
                 f"the pipeline called {self.name} with ids of shape {None if given is None else tuple(given.shape)}"

@@ -20,6 +20,7 @@ from promptattn.processors.rows import Kind, Known
 from promptattn.processors.segments import Spoken
 from promptattn.processors.text_encoder import TextEncoderAttention
 from promptattn.prompt import EncoderPlan
+from promptattn.prompt.tokenising import given_ids
 from promptattn.telling import tell
 from promptattn.weighting import Weighting
 
@@ -95,7 +96,7 @@ class Hearing:
         """Note the ids that a text encoder is given."""
 
         def before(module: Any, args: Any, kwargs: Any) -> None:
-            ids = kwargs.get("input_ids", args[0] if args else None)
+            ids = given_ids(args, kwargs)
             if ids is not None:
                 self._read.setdefault(name, []).extend(map(tuple, ids.tolist()))
 
@@ -145,7 +146,7 @@ class Hearing:
         attention = TextEncoderAttention(encoder)
 
         def before(module: Any, args: Any, kwargs: Any) -> None:
-            ids = kwargs.get("input_ids", args[0] if args else None)
+            ids = given_ids(args, kwargs)
             attention.weights = None if ids is None else _weights(ids, plans, self._weighting)
 
         handle = encoder.register_forward_pre_hook(before, with_kwargs=True)
