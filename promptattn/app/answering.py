@@ -17,7 +17,7 @@ from promptattn.app.session import Session
 from promptattn.errors import ConfigError, PromptAttnError
 from promptattn.export.viewer import in_notebook, shown_images
 from promptattn.memory import readable
-from promptattn.run.estimate import Estimate
+from promptattn.run.cost.estimate import Estimate
 from promptattn.sweeps.viewing import shown_cells
 
 __all__ = ["Answer", "Answers"]

@@ -36,8 +36,8 @@ def suited(model: str) -> Suited:
 
 @lru_cache(maxsize=8)
 def tokenizers(model: str) -> Any:
-    """The tokenizers of a model; see :func:`promptattn.run.load.load_tokenizers`."""
-    from promptattn.run.load import load_tokenizers
+    """The tokenizers of a model; see :func:`promptattn.run.loading.load.load_tokenizers`."""
+    from promptattn.run.loading.load import load_tokenizers
 
     return load_tokenizers(model)
 

@@ -12,9 +12,9 @@ from promptattn.app.offered import OWN
 from promptattn.errors import PromptAttnWarning
 from promptattn.export import Comparison, compare
 from promptattn.run import Generation, generate, load
-from promptattn.run.estimate import Estimate
+from promptattn.run.cost.estimate import Estimate
+from promptattn.run.loading.schedulers import set_scheduler
 from promptattn.run.progress import overall
-from promptattn.run.schedulers import set_scheduler
 from promptattn.sweeps import Sweep, sweep
 
 __all__ = ["MOST_SWEPT", "Pipelines", "Stopped", "Told", "Wish", "compared", "heard", "made", "swept"]

@@ -14,7 +14,7 @@ from promptattn.config import RunConfig, with_options
 from promptattn.errors import ConfigError, PromptSyntaxError
 from promptattn.export.names import slug
 from promptattn.prompt import parse
-from promptattn.run.record_folders import refuse_stream
+from promptattn.run.recording.record_folders import refuse_stream
 
 __all__ = ["RESERVED", "Item", "check_base", "items_of", "refuse_unreadable"]
 

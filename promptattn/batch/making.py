@@ -13,7 +13,7 @@ from promptattn.batch.folder import ITEM
 from promptattn.batch.grouping import Group
 from promptattn.batch.items import Item
 from promptattn.errors import PromptAttnError, PromptAttnWarning
-from promptattn.run.estimate import SHORT_OF_MEMORY
+from promptattn.run.cost.estimate import SHORT_OF_MEMORY
 from promptattn.run.from_config import CONFIG_FILE, filled_in, options_of, write_made
 from promptattn.run.generate import Generation, generate
 

@@ -40,7 +40,7 @@ class Processes:
         import torch
         from accelerate import PartialState
 
-        from promptattn.run.device import resolve_device
+        from promptattn.run.loading.device import resolve_device
 
         on_cpu = resolve_device(device).type == "cpu"
         kwargs = {"timeout": _PATIENCE} if launched_as()[1] > 1 else {}

@@ -17,10 +17,10 @@ from promptattn.batch.making import Outcome, make, tell_of, write
 from promptattn.batch.processes import Processes, launched_in_vain
 from promptattn.config import RunConfig
 from promptattn.errors import ConfigError, ExportError
-from promptattn.run.estimate import Estimate, first_of
+from promptattn.run.cost.estimate import Estimate, first_of
 from promptattn.run.from_config import load_pipeline
+from promptattn.run.loading.schedulers import check_scheduler
 from promptattn.run.progress import overall
-from promptattn.run.schedulers import check_scheduler
 
 __all__ = ["BatchResult", "run_batch"]
 

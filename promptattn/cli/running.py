@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from promptattn.config import RunConfig
     from promptattn.config.reading import Option
     from promptattn.records import RecordsSize
-    from promptattn.run.estimate import Estimate
+    from promptattn.run.cost.estimate import Estimate
     from promptattn.run.from_config import Finished
 
 __all__ = ["Estimates", "made_again", "run"]

@@ -32,7 +32,7 @@ def look_at_devices() -> Iterator[Check]:
     mps = torch.backends.mps.is_available()
     if mps or platform.system() == "Darwin":
         yield Check(_GROUP, "mps", "fine" if mps else "absent", "Apple GPU" if mps else "torch finds no Apple GPU")
-    from promptattn.run.device import resolve_device, resolve_dtype
+    from promptattn.run.loading.device import resolve_device, resolve_dtype
 
     auto = resolve_device("auto")
     dtype = str(resolve_dtype("auto", auto)).removeprefix("torch.")

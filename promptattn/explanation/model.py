@@ -8,7 +8,7 @@ from typing import Any
 
 from promptattn.processors.layouts import LAYOUTS
 from promptattn.processors.segments import TEXT_LAYOUTS, TextLayout
-from promptattn.run.load import load_tokenizers, recommended
+from promptattn.run.loading.load import load_tokenizers, recommended
 
 __all__ = ["EncoderFacts", "ModelFacts", "model_facts"]
 

@@ -23,18 +23,18 @@ from promptattn.prompt import EncoderPlan, Prompt, Span, TokenPlan
 from promptattn.prompt.parsing import SYNTAXES, as_prompt
 from promptattn.prompt.timeline import all_spans
 from promptattn.records import Records, RecordsSize, open_records
-from promptattn.run.collect import collect, denoiser_name
+from promptattn.run.cost.recorded import bytes_recorded
 from promptattn.run.denoiser import DenoiserWatch, Rows, Target
-from promptattn.run.encoding import Encoded
-from promptattn.run.hearing import Hearing
-from promptattn.run.loaded import check_loaded
+from promptattn.run.loading.loaded import check_loaded
 from promptattn.run.obstacles import check_obstacles
-from promptattn.run.planning import scheduled_calls
-from promptattn.run.recorded import bytes_recorded
-from promptattn.run.script import Script
+from promptattn.run.recording.collect import collect, denoiser_name
+from promptattn.run.recording.planning import scheduled_calls
+from promptattn.run.recording.streaming import Streaming
 from promptattn.run.sizes import latent_size
-from promptattn.run.streaming import Streaming
-from promptattn.run.wordings import Wordings
+from promptattn.run.text.encoding import Encoded
+from promptattn.run.text.hearing import Hearing
+from promptattn.run.text.script import Script
+from promptattn.run.text.wordings import Wordings
 from promptattn.selection import Steps, check_steps
 from promptattn.telling import tell
 from promptattn.weighting import Method, Strength, Weighting, check_reach, chosen, overweight

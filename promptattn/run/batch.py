@@ -8,8 +8,8 @@ import torch
 from promptattn.core import SAFE_FLOOR, KeyWeights, Rule
 from promptattn.maps.recorder import Watched
 from promptattn.processors.rows import Block
-from promptattn.run.script import Moment, Timeline
-from promptattn.run.wordings import Wording
+from promptattn.run.text.script import Moment, Timeline
+from promptattn.run.text.wordings import Wording
 
 __all__ = ["Batch", "Told"]
 

@@ -26,16 +26,16 @@ from promptattn.records import RecordsPlan
 from promptattn.run.aside import is_aside
 from promptattn.run.batch import Batch, Told
 from promptattn.run.composing import composed, prediction, with_prediction
-from promptattn.run.hearing import Hearing
 from promptattn.run.idle import Acted, why_idle
-from promptattn.run.lora import tell_of_scale
-from promptattn.run.planning import plan_records
-from promptattn.run.relations import check_heads, readers, relations
-from promptattn.run.script import Moment, Script, Timeline
+from promptattn.run.recording.planning import plan_records
+from promptattn.run.recording.relations import check_heads, readers, relations
+from promptattn.run.recording.streaming import Streaming
 from promptattn.run.sizes import image_size
 from promptattn.run.steps import StepCounter, StepFollower
 from promptattn.run.strays import Strays
-from promptattn.run.streaming import Streaming
+from promptattn.run.text.hearing import Hearing
+from promptattn.run.text.lora import tell_of_scale
+from promptattn.run.text.script import Moment, Script, Timeline
 from promptattn.selection import Steps, in_steps, match_layers
 from promptattn.telling import tell
 

@@ -15,12 +15,12 @@ from promptattn.export import atomic_folder, read_saved, select, write
 from promptattn.maps import Capture, HeatMaps
 from promptattn.prompt import parse
 from promptattn.records import RecordsSize
-from promptattn.run.estimate import Estimate, first_of
+from promptattn.run.cost.estimate import Estimate, first_of
 from promptattn.run.generate import MARKERS, Generation, generate
-from promptattn.run.load import load
+from promptattn.run.loading.load import load
+from promptattn.run.loading.schedulers import check_scheduler, set_scheduler
 from promptattn.run.progress import overall
-from promptattn.run.record_folders import capture_of, check_record_folders
-from promptattn.run.schedulers import check_scheduler, set_scheduler
+from promptattn.run.recording.record_folders import capture_of, check_record_folders
 
 __all__ = [
     "CONFIG_FILE",

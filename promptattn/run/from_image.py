@@ -89,7 +89,7 @@ def _fitting(settings: dict[str, Any], model: ModelConfig) -> Iterator[Note]:
         return
     import diffusers
 
-    from promptattn.run.load import load_tokenizers
+    from promptattn.run.loading.load import load_tokenizers
 
     _, own = load_tokenizers(model.name, revision=model.revision).config.get("scheduler") or (None, None)
     kind, wanted = getattr(diffusers, str(own), None), settings["scheduler"]["name"]

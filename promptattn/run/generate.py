@@ -17,14 +17,14 @@ from promptattn.maps import HeatMaps
 from promptattn.maps.capture import Capture
 from promptattn.prompt import Prompt
 from promptattn.run.attend import attend
+from promptattn.run.cost.estimate import Estimate, Estimator
+from promptattn.run.cost.shortage import memory_told
 from promptattn.run.denoiser import Rows
-from promptattn.run.estimate import Estimate, Estimator
-from promptattn.run.load import load, recommended
-from promptattn.run.schedulers import scheduler_settings
-from promptattn.run.shortage import memory_told
+from promptattn.run.loading.load import load, recommended
+from promptattn.run.loading.schedulers import scheduler_settings
 from promptattn.run.sizes import as_asked
 from promptattn.run.steps import step_of_call
-from promptattn.run.written import prompts_written
+from promptattn.run.text.written import prompts_written
 from promptattn.selection import Steps
 from promptattn.telling import tell
 from promptattn.weighting import Method, Strength, chosen

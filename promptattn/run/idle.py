@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from promptattn.processors.rows import Kind
 from promptattn.prompt import Span
-from promptattn.run.script import Timeline
-from promptattn.run.wordings import Wording
+from promptattn.run.text.script import Timeline
+from promptattn.run.text.wordings import Wording
 from promptattn.selection import Steps, in_steps
 
 __all__ = ["Acted", "why_idle"]

@@ -9,7 +9,7 @@ import torch
 from promptattn.errors import ConfigError, UnsupportedModelError
 from promptattn.processors.segments import Spoken, spoken_of
 from promptattn.prompt import Prompt
-from promptattn.run.script import Script
+from promptattn.run.text.script import Script
 from promptattn.telling import tell
 
 __all__ = ["check_obstacles"]

@@ -5,7 +5,7 @@ from typing import Any
 
 from promptattn.prompt import Prompt, parse, plan
 from promptattn.prompt.mixture import mixture
-from promptattn.run.load import recommended
+from promptattn.run.loading.load import recommended
 
 __all__ = ["plain_prompts", "shape_of"]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from promptattn.config import RunConfig
 from promptattn.errors import ConfigError
 from promptattn.export import atomic_folder
-from promptattn.run.estimate import Estimate
+from promptattn.run.cost.estimate import Estimate
 from promptattn.run.from_config import load_pipeline, options_of
-from promptattn.run.record_folders import refuse_stream
-from promptattn.run.schedulers import check_scheduler
+from promptattn.run.loading.schedulers import check_scheduler
+from promptattn.run.recording.record_folders import refuse_stream
 from promptattn.sweeps.points import design
 from promptattn.sweeps.result import SWEEP_FILE, Sweep
 from promptattn.sweeps.running import sweep

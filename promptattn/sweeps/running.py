@@ -8,11 +8,11 @@ from typing import Any
 
 from promptattn.errors import CaptureError, ConfigError
 from promptattn.prompt import parse
-from promptattn.run.estimate import Estimate, first_of
+from promptattn.run.cost.estimate import Estimate, first_of
 from promptattn.run.generate import Generation, generate
-from promptattn.run.load import load
+from promptattn.run.loading.load import load
 from promptattn.run.progress import overall
-from promptattn.run.record_folders import refuse_stream
+from promptattn.run.recording.record_folders import refuse_stream
 from promptattn.run.together import shape_of
 from promptattn.sweeps.cells import Cell
 from promptattn.sweeps.points import Point, design

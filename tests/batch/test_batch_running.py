@@ -239,7 +239,7 @@ def test_too_little_memory_for_a_line_names_the_options(make, loaded, monkeypatc
 
 
 def test_how_full_the_machine_is_is_told_and_not_kept(make, monkeypatch):
-    monkeypatch.setattr("promptattn.run.estimate.free", lambda device: 1000)
+    monkeypatch.setattr("promptattn.run.cost.estimate.free", lambda device: 1000)
     notes = Notes()
     result = make(["a cat"], telling=notes.telling)
     ((severity, message),) = notes

@@ -8,7 +8,7 @@ from promptattn.errors import ConfigError, UnsupportedModelError
 from promptattn.processors import TextEncoderAttention
 from promptattn.processors.segments import Segment, segments_of
 from promptattn.prompt import plan
-from promptattn.run.encoding import encode, zeros_like
+from promptattn.run.text.encoding import encode, zeros_like
 from promptattn.weighting import Weighting
 
 LENGTH = 24

@@ -6,9 +6,9 @@ import torch
 
 import promptattn
 from promptattn.errors import ConfigError, PromptAttnWarning
-from promptattn.run import counting, estimate
-from promptattn.run.counting import peak_bytes, twin_of
-from promptattn.run.estimate import Estimate, first_of, parameter_bytes
+from promptattn.run.cost import counting, estimate
+from promptattn.run.cost.counting import peak_bytes, twin_of
+from promptattn.run.cost.estimate import Estimate, first_of, parameter_bytes
 
 SMALL = dict(num_inference_steps=3, height=32, width=32)
 PIPELINES = {**tiny.PIPELINES, **tiny.JOINT_PIPELINES}

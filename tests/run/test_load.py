@@ -10,10 +10,10 @@ import promptattn
 from promptattn.config import preset
 from promptattn.errors import ConfigError, PromptAttnWarning, UnsupportedModelError
 from promptattn.prompt import plan
-from promptattn.run.device import resolve_device, resolve_dtype
-from promptattn.run.hub import hub_error
-from promptattn.run.load import load, load_tokenizers, recommended
-from promptattn.run.schedulers import check_scheduler, set_scheduler
+from promptattn.run.loading.device import resolve_device, resolve_dtype
+from promptattn.run.loading.hub import hub_error
+from promptattn.run.loading.load import load, load_tokenizers, recommended
+from promptattn.run.loading.schedulers import check_scheduler, set_scheduler
 
 CPU = torch.device("cpu")
 
@@ -162,7 +162,7 @@ def test_number_formats(monkeypatch):
 
 
 def test_a_device_that_is_too_small_is_said(tiny_folder, monkeypatch):
-    import promptattn.run.device as device
+    import promptattn.run.loading.device as device
 
     def full(self, *_):
         raise torch.OutOfMemoryError("CUDA out of memory")

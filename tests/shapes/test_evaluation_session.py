@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import promptattn
 from promptattn.errors import ConfigError
-from promptattn.run.load import load_tokenizers
+from promptattn.run.loading.load import load_tokenizers
 from promptattn.shapes.evaluation import peers
 from promptattn.shapes.evaluation.cases import ABSENT_WEIGHT, absent_prompt, absent_words, make_cases, object_words
 from promptattn.shapes.evaluation.chart import chart

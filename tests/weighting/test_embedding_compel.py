@@ -5,7 +5,7 @@ import pytest
 from safetensors.torch import load_file
 
 from promptattn.prompt import parse, plan
-from promptattn.run.encoding import encode
+from promptattn.run.text.encoding import encode
 from promptattn.weighting import EmbeddingWeighting
 
 

@@ -10,7 +10,7 @@ import torch
 
 from promptattn.errors import PromptAttnWarning
 from promptattn.prompt import plan
-from promptattn.run.encoding import encode
+from promptattn.run.text.encoding import encode
 from promptattn.weighting import EMBEDDING_METHODS, NORMALISATIONS, EmbeddingWeighting
 
 KINDS = {**tiny.PIPELINES, **{kind: tiny.JOINT_PIPELINES[kind] for kind in ("sd3", "sd3-no-t5", "flux")}}

@@ -35,7 +35,7 @@ def load_pipe(model: str, device: str = "cpu", dtype: str = "float32") -> Any:
 
 def options_of(pipe: Any, steps: int, guidance: float | None = None) -> dict[str, Any]:
     """Arguments of the pipeline's call: as recommended for it, with these steps and, if given, this guidance."""
-    from promptattn.run.load import recommended
+    from promptattn.run.loading.load import recommended
 
     options = {**recommended(pipe), "num_inference_steps": steps}
     if guidance is not None:

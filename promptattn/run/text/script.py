@@ -11,9 +11,9 @@ import torch
 from promptattn.errors import ConfigError
 from promptattn.maps.capture import Capture
 from promptattn.prompt import And, Prompt, TokenPlan, find_in_timeline
-from promptattn.run.columns import TextColumns, check_words, text_columns
-from promptattn.run.vocabulary import Version
-from promptattn.run.wordings import Strands, Wording, Wordings, shares_of, versions_of
+from promptattn.run.text.columns import TextColumns, check_words, text_columns
+from promptattn.run.text.vocabulary import Version
+from promptattn.run.text.wordings import Strands, Wording, Wordings, shares_of, versions_of
 
 __all__ = ["Moment", "Script", "Timeline"]
 

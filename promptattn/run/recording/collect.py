@@ -11,11 +11,11 @@ from promptattn.maps import Capture, HeatMaps, LayerMaps, PatchMaps, TextAttenti
 from promptattn.maps.capture import Relation
 from promptattn.maps.joint_text import joint_text_attention
 from promptattn.maps.recorder import Recorder
-from promptattn.run.arranging import arrangement
 from promptattn.run.denoiser import DenoiserWatch
-from promptattn.run.encoder_maps import text_encoder_maps
-from promptattn.run.script import Timeline
+from promptattn.run.recording.arranging import arrangement
+from promptattn.run.recording.encoder_maps import text_encoder_maps
 from promptattn.run.sizes import image_size
+from promptattn.run.text.script import Timeline
 
 __all__ = ["collect", "denoiser_name"]
 

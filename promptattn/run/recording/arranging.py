@@ -6,7 +6,7 @@ import torch
 
 from promptattn.maps.capture import Relation
 from promptattn.maps.recorder import Arrange, Source
-from promptattn.run.script import Timeline
+from promptattn.run.text.script import Timeline
 
 __all__ = ["arrangement"]
 

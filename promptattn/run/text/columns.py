@@ -13,9 +13,9 @@ from promptattn.maps import ColumnInfo, PromptInfo
 from promptattn.maps.capture import Capture
 from promptattn.processors.segments import Segment
 from promptattn.prompt import EncoderPlan, Prompt, TokenPlan
-from promptattn.run.slots import reader_of, slots_of
-from promptattn.run.vocabulary import Version, Vocabulary, vocabulary
-from promptattn.run.wordings import Wording, versions_of
+from promptattn.run.text.slots import reader_of, slots_of
+from promptattn.run.text.vocabulary import Version, Vocabulary, vocabulary
+from promptattn.run.text.wordings import Wording, versions_of
 
 if TYPE_CHECKING:
     from promptattn.maps.records import ColumnKind

@@ -8,7 +8,7 @@ tokenised twice.
 
 Methods of the attention family weigh the encoders' keys meanwhile. Embedding methods take what came out, and what
 comes out for the further texts that they need (the empty prompt, copies with words masked), and make one of them:
-:mod:`promptattn.run.reweighing`.
+:mod:`promptattn.run.text.reweighing`.
 """
 
 import inspect
@@ -23,8 +23,8 @@ from promptattn.errors import ConfigError, WeightingError
 from promptattn.processors.segments import Plans, Segment, TextLayout, check_encoders, segments_of, text_layout
 from promptattn.prompt import EncoderPlan
 from promptattn.prompt.planning import sequence_length
-from promptattn.run.dictation import Dictation, dictate, skips_by_hook
-from promptattn.run.reweighing import Reweighing, Text
+from promptattn.run.text.dictation import Dictation, dictate, skips_by_hook
+from promptattn.run.text.reweighing import Reweighing, Text
 from promptattn.telling import tell
 from promptattn.weighting import EmbeddingWeighting, Method
 from promptattn.weighting.masking import Reading, plain_reading

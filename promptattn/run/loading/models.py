@@ -7,7 +7,7 @@ from promptattn.maps.capture import RELATIONS, Relation
 from promptattn.processors.layouts import ADDING_KEYS, LAYOUTS, LayerKind
 from promptattn.processors.refused import REFUSED, REFUSED_PIPELINES
 from promptattn.processors.segments import TEXT_LAYOUTS
-from promptattn.run.relations import RELATIONS_BY_KIND
+from promptattn.run.recording.relations import RELATIONS_BY_KIND
 
 __all__ = ["Model", "models"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from promptattn.config.values import nearest
 from promptattn.errors import ConfigError
-from promptattn.run.hub import first_line
+from promptattn.run.loading.hub import first_line
 
 __all__ = ["check_scheduler", "scheduler_settings", "set_scheduler"]
 

@@ -7,10 +7,10 @@ import numpy as np
 
 from promptattn.maps import ColumnInfo, TextAttention
 from promptattn.prompt import EncoderPlan
-from promptattn.run.encoding import EncoderMaps
-from promptattn.run.script import Timeline
-from promptattn.run.vocabulary import Vocabulary
-from promptattn.run.wordings import Wording
+from promptattn.run.text.encoding import EncoderMaps
+from promptattn.run.text.script import Timeline
+from promptattn.run.text.vocabulary import Vocabulary
+from promptattn.run.text.wordings import Wording
 
 if TYPE_CHECKING:
     from promptattn.maps.records import ColumnKind

@@ -12,8 +12,8 @@ from promptattn.maps.recorder import Arrange
 from promptattn.maps.stream import Stream
 from promptattn.maps.stream_recorder import Piece
 from promptattn.records import INDEX, RecordsPlan, RecordsWriter, Subject
-from promptattn.run.arranging import arrangement
-from promptattn.run.script import Timeline
+from promptattn.run.recording.arranging import arrangement
+from promptattn.run.text.script import Timeline
 
 __all__ = ["Streaming"]
 

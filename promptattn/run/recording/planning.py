@@ -13,9 +13,9 @@ from promptattn.maps.stream import RecordDtype
 from promptattn.places import Grid
 from promptattn.processors.install import attention_layers
 from promptattn.records import LayerPlan, RecordsPlan
-from promptattn.run.grids import layer_grids
-from promptattn.run.script import Moment, Timeline
+from promptattn.run.recording.grids import layer_grids
 from promptattn.run.steps import calls_per_step
+from promptattn.run.text.script import Moment, Timeline
 from promptattn.selection import in_steps
 
 __all__ = ["plan_records", "scheduled_calls"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from promptattn.config import preset, preset_names
 from promptattn.errors import ConfigError, UnsupportedModelError
-from promptattn.run.hub import first_line, hub_error
+from promptattn.run.loading.hub import first_line, hub_error
 
 if TYPE_CHECKING:
     import torch
@@ -50,7 +50,7 @@ def load(
         UnsupportedModelError: when there is no such model, or it is neither cached nor can be fetched.
         ConfigError: for a dtype or device that there is not, and when the device has too little memory.
     """
-    from promptattn.run.device import resolve_device, resolve_dtype
+    from promptattn.run.loading.device import resolve_device, resolve_dtype
 
     name = os.fspath(name_or_path)
     source, known = _source(name), preset(name)

@@ -12,8 +12,8 @@ from promptattn.prompt import EncoderPlan, Prompt, TokenPlan, plan
 from promptattn.prompt.mixture import mixture
 from promptattn.prompt.planning import widened
 from promptattn.prompt.templates import template_of
-from promptattn.run.encoding import Encoded, EncoderMaps, encode, zeros_like
-from promptattn.run.slots import text_weights
+from promptattn.run.text.encoding import Encoded, EncoderMaps, encode, zeros_like
+from promptattn.run.text.slots import text_weights
 from promptattn.weighting import Method
 
 __all__ = ["Strand", "Wording", "Wordings", "shares_of", "versions_of"]
