@@ -1,22 +1,15 @@
 """`attend`: weighted prompts and token maps for the length of a `with` block."""
 
-import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from types import TracebackType
 from typing import Any, Self, get_args
 
-import torch
-
-from promptattn.denoisers import denoiser_of
-from promptattn.discovery import layout_for
-from promptattn.errors import CaptureError, ConfigError, ExportError, PromptSyntaxError, UnsupportedModelError
+from promptattn.errors import CaptureError, ConfigError, ExportError, PromptSyntaxError
 from promptattn.maps import HeatMaps
 from promptattn.maps.capture import Capture
 from promptattn.maps.stream import Stream
-from promptattn.processors.layouts import Layout
-from promptattn.processors.refused import why_pipeline_refused, why_refused
 from promptattn.processors.rows import Kind
 from promptattn.processors.segments import Spoken, spoken_of
 from promptattn.prompt import EncoderPlan, Prompt, Span, TokenPlan
@@ -25,13 +18,14 @@ from promptattn.prompt.timeline import all_spans
 from promptattn.records import Records, RecordsSize, open_records
 from promptattn.run.cost.recorded import bytes_recorded
 from promptattn.run.denoiser import DenoiserWatch, Rows, Target
+from promptattn.run.inputs import embedding_inputs, takes_negative_prompt, text_inputs
 from promptattn.run.loading.loaded import check_loaded
 from promptattn.run.obstacles import check_obstacles
 from promptattn.run.recording.collect import collect, denoiser_name
 from promptattn.run.recording.planning import scheduled_calls
 from promptattn.run.recording.streaming import Streaming
+from promptattn.run.served import served
 from promptattn.run.sizes import latent_size
-from promptattn.run.text.encoding import Encoded
 from promptattn.run.text.hearing import Hearing
 from promptattn.run.text.script import Script
 from promptattn.run.text.wordings import Wordings
@@ -39,7 +33,7 @@ from promptattn.selection import Steps, check_steps
 from promptattn.telling import tell
 from promptattn.weighting import Method, Strength, Weighting, check_reach, chosen, overweight
 
-__all__ = ["AttentionRun", "attend", "served"]
+__all__ = ["AttentionRun", "attend"]
 
 PromptLike = str | Prompt
 
@@ -174,6 +168,7 @@ class AttentionRun:
         self.prompts: tuple[Prompt, ...] = tuple(prompts)
         self.negative_prompts: tuple[Prompt | None, ...] = tuple(negatives)
         self._without_negative = all(negative is None for negative in negatives)
+        takes_negative = takes_negative_prompt(pipe, self._denoiser, given=not self._without_negative)
         wordings = Wordings(
             pipe,
             weighting=weighting,
@@ -181,10 +176,10 @@ class AttentionRun:
             max_sequence_length=max_sequence_length,
             record=capture is not None and "text->text" in capture.relations,
             without_negative=self._without_negative,
-            takes_negative=self._takes_negative(),
+            takes_negative=takes_negative,
         )
         self._script = Script(pipe, prompts, negatives, wordings, capture=capture, report=tell)
-        check_obstacles(pipe, self._denoiser, self._script, prompts, guided=self._takes_negative())
+        check_obstacles(pipe, self._denoiser, self._script, prompts, guided=takes_negative)
         if capture is not None and "text->text" in capture.relations:
             self._tell_of_missing_words()
         if capture is not None and isinstance(capture.stream, Stream):
@@ -201,14 +196,10 @@ class AttentionRun:
     def __enter__(self) -> Self:
         if self._watch is not None:
             raise ConfigError("this run is already entered; make a second one with attend() for a nested use.")
-        carrier = self._script.carrier
         spoken = spoken_of(self._denoiser)
         if not self._script.is_scheduled:
             self._script.timeline(1)  # refuses what cannot be encoded or recorded before anything is touched
-        if spoken is None:
-            self._inputs = self._pipeline_inputs(carrier.positive, carrier.negative)
-        else:
-            self._inputs = self._texts()
+        self._inputs = self._embedded() if spoken is None else self._in_words(spoken)
         self._report_weights()
         target = Target(
             script=self._script,
@@ -323,6 +314,19 @@ class AttentionRun:
 
     # Steps of entering.
 
+    def _embedded(self) -> dict[str, Any]:
+        carrier = self._script.carrier
+        return embedding_inputs(self._pipe, self._layout, carrier.positive, carrier.negative, self._images_per_prompt)
+
+    def _in_words(self, spoken: Spoken) -> dict[str, Any]:
+        return text_inputs(
+            spoken,
+            self.plans,
+            negative=not self._without_negative,
+            images_per_prompt=self._images_per_prompt,
+            max_sequence_length=self._text_length,
+        )
+
     def _spans(self) -> list[Span]:
         """Every span of the prompts and negative prompts, whenever it is in force."""
         return [
@@ -342,35 +346,6 @@ class AttentionRun:
             texts = [text for each in self.plans for text in (each.prompt, each.negative_prompt) if text is not None]
             warn_if_inert(self._pipe, self._weighting, texts, self._text_length)
 
-    def _takes_negative(self) -> bool:
-        """Whether the pipeline is to be given a negative prompt, the empty one if there is none.
-
-        Flux is guided by a number that it was trained with, and takes a negative prompt only where a user wants one.
-        So do pipelines that encode their prompts themselves, which have their own for when there is none.
-        """
-        takes = inspect.signature(self._pipe.__call__).parameters
-        if spoken_of(self._denoiser) is not None and ("negative_prompt" in takes or self._without_negative):
-            return not self._without_negative
-        if "negative_prompt_embeds" not in takes:
-            if not self._without_negative:
-                raise ConfigError(f"{type(self._pipe).__name__} takes no negative prompt; leave it out.")
-            return False
-        return not (self._without_negative and "true_cfg_scale" in takes)
-
-    def _pipeline_inputs(self, positive: Encoded, negative: Encoded | None) -> dict[str, Any]:
-        inputs: dict[str, torch.Tensor] = {"prompt_embeds": positive.embeds}
-        if positive.pooled is not None:
-            inputs["pooled_prompt_embeds"] = positive.pooled
-        if positive.mask is not None:
-            inputs["prompt_attention_mask"] = positive.mask
-        if negative is not None:
-            inputs["negative_prompt_embeds"] = negative.embeds
-            if negative.pooled is not None:
-                inputs["negative_pooled_prompt_embeds"] = negative.pooled
-            if negative.mask is not None:
-                inputs["negative_prompt_attention_mask"] = negative.mask
-        return self._for_images(inputs) | self._without_text(inputs)
-
     def _tell_of_missing_words(self) -> None:
         if spoken_of(self._denoiser) and "joint" not in self._layout.layers(self._denoiser).values():
             tell(
@@ -378,40 +353,12 @@ class AttentionRun:
                 f" beside the image, and {type(self._pipe).__name__} encodes its prompt itself."
             )
 
-    def _texts(self) -> dict[str, Any]:
-        """The clean prompts, for a pipeline that encodes them itself."""
-        plans = self._script.plans
-        texts: dict[str, Any] = {"prompt": [each.prompt.text for each in plans]}
-        if not self._without_negative:
-            texts["negative_prompt"] = [each.negative_prompt.text for each in plans]
-        inputs = {name: each[0] if len(each) == 1 else each for name, each in texts.items()}
-        if self._images_per_prompt is not None:
-            inputs["num_images_per_prompt"] = self._images_per_prompt
-        if self._text_length is not None:
-            inputs["max_sequence_length"] = self._text_length
-        spoken = spoken_of(self._denoiser)
-        return inputs if spoken is None else {**inputs, **dict.fromkeys(spoken.rewriters, False)}
-
     def _hearing(self, spoken: Spoken) -> Hearing:
         plans: dict[Kind, list[tuple[EncoderPlan, ...]]] = {"positive": [each.encoders for each in self._script.plans]}
         if not self._without_negative:
             plans["negative"] = [each.negative for each in self._script.plans]
         assert isinstance(self._weighting, Weighting)
         return Hearing(self._pipe, self._layout, spoken, plans, self._weighting)
-
-    def _for_images(self, inputs: dict[str, torch.Tensor]) -> dict[str, Any]:
-        """The same for so many images of each prompt as the user wants."""
-        if self._images_per_prompt is None:
-            return inputs
-        if self._layout.repeats_text:
-            return {**inputs, "num_images_per_prompt": self._images_per_prompt}
-        return {name: embeds.repeat_interleave(self._images_per_prompt, dim=0) for name, embeds in inputs.items()}
-
-    def _without_text(self, inputs: Mapping[str, Any]) -> dict[str, None]:
-        """No negative prompt where embeddings of it are given: some pipelines have one by default, and refuse both."""
-        parameter = inspect.signature(self._pipe.__call__).parameters.get("negative_prompt")
-        stands = parameter is not None and parameter.default is not None
-        return {"negative_prompt": None} if stands and "negative_prompt_embeds" in inputs else {}
 
     def _streamed(self, what: str) -> Streaming:
         if self._streaming is None:
@@ -467,30 +414,3 @@ def _negatives(
             f"there are {count} prompts but {len(negative)} negative prompts; give one for all, or one each."
         )
     return [as_prompt(each, syntax) for each in negative]
-
-
-def served(pipe: Any) -> tuple[torch.nn.Module, Layout]:
-    """The pipeline's denoiser and its layout.
-
-    Raises:
-        UnsupportedModelError: for a pipeline that cannot be attended; says why.
-    """
-    if reason := why_pipeline_refused(pipe):
-        raise UnsupportedModelError(f"{type(pipe).__name__} cannot be attended: {reason}.")
-    denoiser = denoiser_of(pipe)
-    if not isinstance(denoiser, torch.nn.Module) or not hasattr(pipe, "encode_prompt"):
-        for part in getattr(pipe, "components", {}).values():
-            if isinstance(part, torch.nn.Module) and (reason := why_refused(part)):
-                raise UnsupportedModelError(f"{type(pipe).__name__} cannot be attended: {reason}.")
-        raise UnsupportedModelError(
-            f"{type(pipe).__name__} is not a text-to-image pipeline that promptattn can attend: it needs a denoiser"
-            " (pipe.unet or pipe.transformer) and encode_prompt."
-        )
-    layout = layout_for(pipe, denoiser)
-    wanted = {"prompt"} if spoken_of(denoiser) else {"prompt", "device", "num_images_per_prompt"}
-    if missing := wanted - set(inspect.signature(pipe.encode_prompt).parameters):
-        raise UnsupportedModelError(
-            f"{type(pipe).__name__}.encode_prompt takes no {', '.join(sorted(missing))}, so promptattn cannot have this"
-            " pipeline's text encoded."
-        )
-    return denoiser, layout

@@ -22,7 +22,7 @@ from promptattn.run.cost.shortage import memory_told
 from promptattn.run.denoiser import Rows
 from promptattn.run.loading.load import load, recommended
 from promptattn.run.loading.schedulers import scheduler_settings
-from promptattn.run.sizes import as_asked
+from promptattn.run.sizes import as_asked, pixels_per_latent
 from promptattn.run.steps import step_of_call
 from promptattn.run.text.written import prompts_written
 from promptattn.selection import Steps
@@ -329,7 +329,7 @@ def _check_size(pipe: Any, height: int | None, width: int | None) -> None:
     # The pipelines check for multiples of 8, whatever their VAE. UNets take odd latents, transformers whole patches.
     denoiser = denoiser_of(pipe)
     patch = 1 if getattr(pipe, "transformer", None) is None else layout_for(pipe, denoiser).patch(denoiser)
-    unit = math.lcm(8, int(getattr(pipe, "vae_scale_factor", 8)) * patch)
+    unit = math.lcm(8, pixels_per_latent(pipe) * patch)
     for name, size in (("height", height), ("width", width)):
         if size is not None and size % unit:
             near = max(unit, round(size / unit) * unit)

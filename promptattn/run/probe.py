@@ -16,7 +16,8 @@ from promptattn.errors import CaptureError, ConfigError, PromptAttnWarning
 from promptattn.processors.segments import row_encoders
 from promptattn.prompt import Prompt, Span, Word, find, parse, plan
 from promptattn.run.aside import aside, is_aside
-from promptattn.run.attend import AttentionRun, attend, served
+from promptattn.run.attend import AttentionRun, attend
+from promptattn.run.served import served
 from promptattn.run.sizes import as_asked, pixels_per_latent
 from promptattn.telling import tell
 from promptattn.weighting import EmbeddingWeighting, Method, chosen

@@ -34,16 +34,14 @@ def latent_size(pipe: Any, height: int | None, width: int | None) -> Grid:
     Raises:
         ConfigError: where that cannot be told.
     """
+    scale = pixels_per_latent(pipe)
     if height is not None and width is not None:
-        return height // pixels_per_latent(pipe), width // pixels_per_latent(pipe)
-    denoiser = denoiser_of(pipe)
-    usual = getattr(pipe, "default_sample_size", None) or getattr(denoiser.config, "sample_size", None)
+        return height // scale, width // scale
+    usual = getattr(pipe, "default_sample_size", None) or getattr(denoiser_of(pipe).config, "sample_size", None)
     if usual is None:
         raise ConfigError(f"{type(pipe).__name__} does not tell what size its pictures have: give height and width.")
     rows, columns = (usual, usual) if isinstance(usual, int) else usual
-    return rows if height is None else height // pixels_per_latent(
-        pipe
-    ), columns if width is None else width // pixels_per_latent(pipe)
+    return rows if height is None else height // scale, columns if width is None else width // scale
 
 
 def pixels_per_latent(pipe: Any) -> int:

@@ -10,8 +10,9 @@ import torch
 from promptattn.memory import free, readable
 from promptattn.processors.layouts import layout_of
 from promptattn.processors.opaque import untraced
-from promptattn.run.attend import AttentionRun, served
+from promptattn.run.attend import AttentionRun
 from promptattn.run.cost.counting import peak_bytes, twin_of
+from promptattn.run.served import served
 from promptattn.telling import tell
 
 __all__ = ["SHORT_OF_MEMORY", "Estimate", "Estimator", "first_of", "parameter_bytes"]
