@@ -19,28 +19,20 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
-import math
-import platform
-import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
-from benchmarks.interleaving import Ratio, Timings, interleave
+from benchmarks.interleaving import Ratio
 from benchmarks.memory import peak_bytes
-from benchmarks.models import KINDS, Scale, Subject, build
+from benchmarks.models import KINDS, Subject
 from benchmarks.peers import peers
+from benchmarks.session import PLAIN, Report, interleaved, options, parsed, seconds_line, subject_of, verdict
 
 import promptattn
 
-PLAIN = "plain"
 ALL, FOUR = "all words", "four words"
-SETTINGS = ("device", "dtype", "threads", "clock", "pixels", "full", "tiny", "steps")
-ROUNDS = 20
-"""So many an aim is judged by."""
 AIMS = {("unet", ALL): 1.05, ("sd3", ALL): 1.10, ("flux", ALL): 1.10, **{(kind, FOUR): 1.03 for kind in KINDS}}
 
 Painted = tuple[torch.Tensor, Any]
@@ -80,24 +72,9 @@ def measured(subject: Subject, arguments: argparse.Namespace) -> dict[str, Any]:
             raise SystemExit(f"{subject.kind}, {name}: the latents differ by {difference:g} from the plain ones")
         kept[name] = kept_bytes(maps)
 
-    def told(round_: int) -> None:
-        print(f"\r{subject.kind}: round {round_} of {arguments.rounds}", end="", flush=True)
-
-    seconds: Mapping[str, Sequence[float]] = {name: [] for name in calls}
-    if arguments.rounds:
-        seconds = interleave(
-            calls,
-            arguments.rounds,
-            device=arguments.device,
-            clock=arguments.clock,
-            minutes=arguments.minutes,
-            after=check,
-            told=told,
-        ).seconds
-        print()
     return {
         "described": subject.described,
-        "seconds": seconds,
+        "seconds": interleaved(subject.kind, calls, arguments, check),
         "differences": differences,
         "memory": memory(subject, arguments),
         "kept": kept,
@@ -118,19 +95,6 @@ def memory(subject: Subject, arguments: argparse.Namespace) -> dict[str, dict[st
     return growth
 
 
-def joined(before: dict[str, Any] | None, found: dict[str, Any]) -> dict[str, Any]:
-    """What was measured before and now, and the ratios of all rounds together."""
-    if before and (before["described"], *before["seconds"]) == (found["described"], *found["seconds"]):
-        found["seconds"] = {name: [*before["seconds"][name], *taken] for name, taken in found["seconds"].items()}
-        found["differences"] = {name: max(before["differences"][name], d) for name, d in found["differences"].items()}
-        memory = before["memory"], found["memory"]
-        found["memory"] = {name: memory[0].get(name, {}) | memory[1].get(name, {}) for name in found["seconds"]}
-        found["kept"] = before["kept"] | found["kept"]
-    timings = Timings(found["seconds"])
-    found["ratios"] = {name: vars(timings.ratio(name, PLAIN)) for name in timings.seconds if timings.seconds[name]}
-    return found
-
-
 def kept_bytes(maps: promptattn.HeatMaps) -> int:
     """The bound on what is kept: columns x places of all layers x images, in float32."""
     return sum(record.mass.nbytes for record in maps.records)
@@ -147,66 +111,23 @@ def table(kind: str, found: dict[str, Any]) -> str:
         peaks = found["memory"].get(name, {})
         growth = ", ".join(f"{size / 2**20:.1f} MiB at {steps} steps" for steps, size in peaks.items())
         kept = f" (maps {found['kept'][name] / 2**20:.1f})" if name in found["kept"] else ""
-        lines.append(f"  {name:<36}{Ratio(**ratio)}   + {growth}{kept}{judged(kind, name, ratio)}")
-    if plain := found["seconds"][PLAIN]:
-        lines.append(f"  {'plain, seconds':<36}median {statistics.median(plain):.2f}, shortest {min(plain):.2f}")
-    return "\n".join(lines)
-
-
-def judged(kind: str, name: str, ratio: dict[str, float]) -> str:
-    aim = AIMS.get((kind, name))
-    if aim is None:
-        return ""
-    verdict = "met" if ratio["high"] <= aim else "missed"
-    return f"   aim {aim:.2f}: {verdict if ratio['rounds'] >= ROUNDS else f'needs {ROUNDS} rounds'}"
-
-
-def run(arguments: argparse.Namespace) -> None:
-    torch.set_num_threads(arguments.threads)
-    on_gpu = torch.device(arguments.device).type == "cuda"
-    arguments.clock = arguments.clock or ("wall" if on_gpu else "processor")
-    settings: dict[str, Any] = {
-        "torch": torch.__version__,
-        "machine": torch.cuda.get_device_name() if on_gpu else platform.processor() or platform.machine(),
-        **{name: getattr(arguments, name) for name in SETTINGS},
-    }
-    path = arguments.out / "bench_capture.json"
-    report = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    if any(report.get(name) != value for name, value in settings.items()):
-        report = {**settings, "kinds": {}}
-    for kind in arguments.kinds:
-        scale = Scale(arguments.pixels, full=arguments.full, tiny=arguments.tiny)
-        subject = build(kind, scale, arguments.device, getattr(torch, arguments.dtype))
-        report["kinds"][kind] = joined(report["kinds"].get(kind), measured(subject, arguments))
-        print(table(kind, report["kinds"][kind]), "\n", flush=True)
-        # After each kind: what is done is not lost with what comes after it.
-        path.write_text(json.dumps(report, indent=2), encoding="utf-8")
-        del subject
-        gc.collect()
+        aim = verdict(ratio, AIMS.get((kind, name)))
+        lines.append(f"  {name:<36}{Ratio(**ratio)}   + {growth}{kept}{aim}")
+    return "\n".join([*lines, *([seconds_line(found, 36)] if rounds else [])])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
-    parser.add_argument("--pixels", type=int, default=512, help="height and width of the image (default 512)")
-    parser.add_argument("--full", action="store_true", help="all blocks of the two transformers, not a few of each")
-    parser.add_argument("--tiny", action="store_true", help="little width and depth, for trying the script out")
-    parser.add_argument("--steps", type=int, default=1, help="denoising steps of the generations that are timed")
-    parser.add_argument("--rounds", type=int, default=24, help="default 24; 0 measures memory alone")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="for each kind; rounds end then")
+    parser = options(__doc__)
     parser.add_argument(
         "--memory-steps", type=int, nargs="*", default=[1, 3], help="denoising steps at which memory is measured"
     )
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="leave other packages out")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--clock", choices=["wall", "processor"], help="default: processor on a CPU, else wall")
-    parser.add_argument("--out", type=Path, default=Path("results"))
-    arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    run(arguments)
-    print(f"written to {arguments.out / 'bench_capture.json'}")
+    arguments = parsed(parser)
+    report = Report("bench_capture", arguments)
+    for kind in arguments.kinds:
+        print(table(kind, report.add(kind, measured(subject_of(kind, arguments), arguments))), "\n", flush=True)
+        gc.collect()
+    print(f"written to {report.path}")
 
 
 if __name__ == "__main__":

@@ -16,38 +16,34 @@ merged in again. `additive mask` is the usual way, in the same rounds: the logar
 prompt's rows of the batch and the image's queries alone, added to the scores as the `attn_mask` of
 `F.scaled_dot_product_attention`. It knows no negative weights and gives no maps. Its latents must be those of `raised`
 but for rounding, so it is the same computation that is compared. `--calls` times single attention calls of the finest
-layer that sees text in the same ways, instead of whole generations, which dilute them. Writes `bench_weighting.json`
-into --out.
+layer that sees text in the same ways, instead of whole generations, which dilute them. Writes `bench_weighting.json`,
+or for calls `bench_calls.json`, into --out; where there already is one of the same settings, its rounds are added to.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
-import json
 import math
-import platform
-import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
-from benchmarks.interleaving import Ratio, interleave
+from benchmarks.interleaving import Ratio
 from benchmarks.layers import CALLS
 from benchmarks.layers import variants as call_variants
-from benchmarks.models import KINDS, Scale, Subject, build
+from benchmarks.models import Subject
+from benchmarks.session import PLAIN, Report, interleaved, options, parsed, seconds_line, subject_of, verdict
 from torch import Tensor
 
 import promptattn
 from promptattn.processors.segments import row_encoders
 from promptattn.weighting import Weighting
 
-PLAIN, MASK = "plain", "additive mask"
+MASK = "additive mask"
 AIM = 1.05
-SETTINGS = ("device", "dtype", "threads", "clock", "pixels", "full", "tiny", "steps", "rounds")
 WORDS = {"raised": (1.4, 1.2, 1.4, 1.2), "any": (1.4, 0.7, 0.0, -0.5)}
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.02}
 """How far the two ways of raising words may differ by rounding, relative to the largest latent, by dtype."""
@@ -161,24 +157,9 @@ def measured(subject: Subject, arguments: argparse.Namespace) -> dict[str, Any]:
             if difference > allowed:
                 raise SystemExit(f"{subject.kind}, {name}: the latents differ by {difference:g} from those of 'raised'")
 
-    def told(number: int) -> None:
-        print(f"\r{subject.kind}: round {number} of {arguments.rounds}", end="", flush=True)
-
-    timings = interleave(
-        calls,
-        arguments.rounds,
-        device=arguments.device,
-        clock=arguments.clock,
-        minutes=arguments.minutes,
-        after=check,
-        told=told,
-    )
-    print()
     return {
         "described": subject.described,
-        "seconds": {name: list(taken) for name, taken in timings.seconds.items()},
-        "ratios": {name: vars(timings.ratio(name, PLAIN)) for name in calls},
-        "to mask": {name: vars(timings.ratio(name, MASK)) for name in calls if MASK in calls},
+        "seconds": interleaved(subject.kind, calls, arguments, check),
         "differences": differences,
     }
 
@@ -188,80 +169,37 @@ def called(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
     call = CALLS[kind](arguments.pixels)
     with torch.no_grad():
         calls = call_variants(call, WORDS, arguments.device, getattr(torch, arguments.dtype))
-        timings = interleave(calls, arguments.rounds, device=arguments.device, clock=arguments.clock)
-    return {
-        "described": f"one call, {call}",
-        "seconds": {name: list(taken) for name, taken in timings.seconds.items()},
-        "ratios": {name: vars(timings.ratio(name, PLAIN)) for name in calls},
-        "differences": {},
-    }
-
-
-def generations(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Times of whole generations of one kind."""
-    scale = Scale(arguments.pixels, full=arguments.full, tiny=arguments.tiny)
-    subject = build(kind, scale, arguments.device, getattr(torch, arguments.dtype))
-    return measured(subject, arguments)
+        return {
+            "described": f"one call, {call}",
+            "seconds": interleaved(kind, calls, arguments),
+            "differences": {},
+        }
 
 
 def table(kind: str, found: dict[str, Any]) -> str:
     """One line for each variant; a last one says how long the plain generation takes."""
-    lines = [f"{kind}: {found['described']}"]
+    lines = [f"{kind}: {found['described']}; {len(found['seconds'][PLAIN])} rounds"]
     for name, ratio in list(found["ratios"].items())[1:]:
-        judged = (
-            ""
-            if name == MASK or found["differences"] == {}
-            else f"   aim {AIM:.2f}: {'met' if ratio['high'] <= AIM else 'missed'}"
-        )
-        lines.append(f"  {name:<24}{Ratio(**ratio)}{judged}")
-    plain = found["seconds"][PLAIN]
-    lines.append(f"  {'plain, seconds':<24}median {statistics.median(plain):.3g}, shortest {min(plain):.3g}")
+        aim = None if name == MASK or not found["differences"] else AIM
+        lines.append(f"  {name:<24}{Ratio(**ratio)}{verdict(ratio, aim)}")
+    lines.append(seconds_line(found, 24))
     for name in (PLAIN, MASK):
         if name in found["differences"]:
             lines.append(f"  {name}: {found['differences'][name]:.1e} of the largest latent from 'raised'")
     return "\n".join(lines)
 
 
-def run(arguments: argparse.Namespace) -> None:
-    torch.set_num_threads(arguments.threads)
-    on_gpu = torch.device(arguments.device).type == "cuda"
-    arguments.clock = arguments.clock or ("wall" if on_gpu else "processor")
-    report: dict[str, Any] = {
-        "torch": torch.__version__,
-        "machine": torch.cuda.get_device_name(arguments.device)
-        if on_gpu
-        else platform.processor() or platform.machine(),
-        **{name: getattr(arguments, name) for name in SETTINGS},
-        "kinds": {},
-    }
-    for kind in arguments.kinds:
-        report["kinds"][kind] = (called if arguments.calls else generations)(kind, arguments)
-        print(table(kind, report["kinds"][kind]), "\n", flush=True)
-        # After each kind: what is done is not lost with what comes after it.
-        (arguments.out / "bench_weighting.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
-        gc.collect()
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
-    parser.add_argument("--pixels", type=int, default=512, help="height and width of the image (default 512)")
-    parser.add_argument("--full", action="store_true", help="all blocks of the two transformers, not a few of each")
-    parser.add_argument("--tiny", action="store_true", help="little width and depth, for trying the script out")
-    parser.add_argument("--steps", type=int, default=1, help="denoising steps of the generations that are timed")
-    parser.add_argument("--rounds", type=int, default=24, help="interleaved rounds (default 24)")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no round after so many, for each kind")
+    parser = options(__doc__)
     parser.add_argument("--variants", nargs="+", help="some of them only, such as raised 'any, all maps'")
     parser.add_argument("--calls", action="store_true", help="single attention calls instead of generations")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")
-    parser.add_argument("--clock", choices=["wall", "processor"], help="default: processor on a CPU, else wall")
-    parser.add_argument("--threads", type=int, default=1, help="of the processor (default 1)")
-    parser.add_argument("--out", type=Path, default=Path("results"))
-    arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    run(arguments)
-    print(f"written to {arguments.out / 'bench_weighting.json'}")
+    arguments = parsed(parser)
+    report = Report("bench_calls" if arguments.calls else "bench_weighting", arguments)
+    for kind in arguments.kinds:
+        found = called(kind, arguments) if arguments.calls else measured(subject_of(kind, arguments), arguments)
+        print(table(kind, report.add(kind, found)), "\n", flush=True)
+        gc.collect()
+    print(f"written to {report.path}")
 
 
 if __name__ == "__main__":
