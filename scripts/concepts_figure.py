@@ -17,7 +17,7 @@ from promptattn.weighting import Weighting
 
 WORDS = ["a", "red", "cat", "and", "a", "star"]
 SCORES = [0.2, 1.1, 1.6, -0.3, 0.1, 0.4]
-ODDS = {"weight 1: odds 1": 1.0, "(red:1.2): odds 2.4": None, "(red:0): odds 0": 0.0}
+WEIGHTS = {"weight 1": 1.0, "(red:1.2)": 1.2, "(red:0)": 0.0}
 INK, SHADES = "#1d1d24", ["#b8b4aa", "#d8552b", "#3a5f8a"]
 
 
@@ -34,13 +34,13 @@ def probabilities(odds: float) -> list[float]:
 
 
 def draw_softmax(axes: plt.Axes) -> None:
-    for at, (label, odds) in enumerate(ODDS.items()):
-        known = Weighting().in_denoiser(1.2) if odds is None else odds
+    for at, (label, weight) in enumerate(WEIGHTS.items()):
+        odds = Weighting().in_denoiser(weight)
         places = [place + (at - 1) * 0.27 for place in range(len(WORDS))]
-        axes.bar(places, probabilities(known), width=0.25, color=SHADES[at], label=label)
+        axes.bar(places, probabilities(odds), width=0.25, color=SHADES[at], label=f"{label}: odds {odds:.2g}")
     axes.set_xticks(range(len(WORDS)), WORDS)
     axes.set_ylabel("probability")
-    axes.set_title("One image place, looking at the words", loc="left", color=INK)
+    axes.set_title("What one place in the image gives to the words", loc="left", color=INK)
     axes.legend(frameon=False)
 
 
