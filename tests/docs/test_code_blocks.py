@@ -1,17 +1,21 @@
-"""Every code block of the README and of docs/ runs, and prints what is written under it.
+"""Every code block of the README and of docs/ runs, in the order in which it stands, and prints what is written under it.
 
-Python blocks of one page run one after the other in a folder of their own; so do the commands. Runs of more than eight
-steps are cut to three, in which the pictures are poor and everything else is as it is. A block that cannot run here is
-marked in the page's source with the reason: `<!-- not run: why -->` on the line before it.
+The Python and the `promptattn` commands of a page run one after the other in one empty folder, as a reader would run
+them. Runs of more than eight steps are cut to three, in which the pictures are poor and everything else is as it is; the
+README's Python runs in full in tests/test_readme.py. Of what cannot run here the arguments are checked: scripts that
+study or measure for minutes, and what the page's source marks with a reason, `<!-- not run: why -->` on the line before.
 """
 
 import contextlib
 import functools
+import importlib.util
+import inspect
 import io
 import re
 import shlex
 import shutil
 import sys
+import tomllib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +23,8 @@ from pathlib import Path
 import diffusers
 import pytest
 import torch
+import typer
+from typer.main import get_command
 from typer.testing import CliRunner
 
 import promptattn
@@ -27,7 +33,8 @@ from promptattn.cli import app
 from promptattn.errors import PromptAttnWarning
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 KINDS = ("python", "sh", "text", "json", "yaml", "bibtex")
 STEPS, MOST = 3, 8
 NAMED = [str(page.relative_to(ROOT)) for page in PAGES]
@@ -41,16 +48,23 @@ _FENCE = re.compile(
 class Block:
     kind: str
     code: str
+    place: str
     line: int
     reason: str | None
+
+    def commands(self):
+        """The lines of a shell block as words, each from its last command on (`pip install ... && promptattn ...`)."""
+        for line in self.code.replace("\\\n", " ").splitlines():
+            for command in line.split(" && "):
+                if words := shlex.split(command, comments=True):
+                    yield words
 
 
 def blocks(page):
     text = page.read_text(encoding="utf-8")
-    return [
-        Block(found["kind"], found["code"], text.count("\n", 0, found.start("kind")) + 1, found["reason"])
-        for found in _FENCE.finditer(text)
-    ]
+    for found in _FENCE.finditer(text):
+        line = text.count("\n", 0, found.start("kind")) + 1
+        yield Block(found["kind"], found["code"], f"{page.name}:{line}", line, found["reason"])
 
 
 @pytest.fixture
@@ -83,42 +97,92 @@ def _short(call):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMED)
-def test_python_blocks_run_and_print_what_is_shown(page, tmp_path, monkeypatch, few_steps):
+def test_blocks_run_in_their_order_and_print_what_is_shown(page, tmp_path, monkeypatch, few_steps):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     names = {"__name__": page.stem}
-    every = blocks(page)
-    for block, following in zip(every, [*every[1:], None], strict=False):
-        if block.kind != "python" or block.reason:
-            continue
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed), warnings.catch_warnings():
-            warnings.simplefilter("ignore", PromptAttnWarning)
-            torch.manual_seed(0)
-            # With the page's own line numbers, so that a failure says where it is.
-            exec(compile("\n" * block.line + block.code, str(page), "exec"), names)
-        if following is not None and following.kind == "text" and not following.reason:
-            assert printed.getvalue() == following.code, f"{page.name}:{block.line}"
+    every = list(blocks(page))
+    for block, following in zip(every, [*every[1:], None], strict=True):
+        if block.kind == "python" and not block.reason and page != README:
+            printed = _python(block, page, names)
+            if following is not None and following.kind == "text" and not following.reason:
+                assert printed == following.code, block.place
+        elif block.kind == "python":
+            compile(block.code, block.place, "exec")
+        elif block.kind == "sh":
+            for words in block.commands():
+                _command(words, block)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=NAMED)
-def test_commands_run(page, tmp_path, monkeypatch, few_steps):
-    monkeypatch.chdir(tmp_path)
-    for folder in ("configs",):
-        shutil.copytree(ROOT / folder, tmp_path / folder)
-    for block in blocks(page):
-        if block.kind != "sh" or block.reason:
-            continue
-        for line in block.code.replace("\\\n", " ").splitlines():
-            words = shlex.split(line.split("&&")[-1], comments=True)
-            if words[:1] != ["promptattn"]:
-                # Installing, training and measuring; what they name has to be there.
-                scripts = [word for word in words if word.startswith("scripts/")]
-                assert not words or scripts or words[0] in ("pip", "pytest", "git"), f"{page.name}:{block.line}: {line}"
-                assert all((ROOT / script).is_file() for script in scripts), f"{page.name}:{block.line}: {line}"
-                continue
-            made = CliRunner().invoke(app, words[1:])
-            assert made.exit_code == 0, f"{page.name}:{block.line}: {line}\n{made.output}\n{made.exception!r}"
+def _python(block, page, names):
+    """What the block prints. Compiled with the page's own line numbers, so that a failure says where it is."""
+    code = compile("\n" * block.line + block.code, str(page), "exec")
+    with contextlib.redirect_stdout(io.StringIO()) as printed, warnings.catch_warnings():
+        warnings.simplefilter("ignore", PromptAttnWarning)
+        torch.manual_seed(0)
+        exec(code, names)
+    return printed.getvalue()
+
+
+def _command(words, block):
+    where = f"{block.place}: {shlex.join(words)}"
+    if words[0] == "promptattn" and not block.reason:
+        made = CliRunner().invoke(app, words[1:])
+        assert made.exit_code == 0, f"{where}\n{made.output}\n{made.exception!r}"
+    elif "promptattn" in words or "promptattn.cli" in words:
+        # Also behind a launcher: accelerate launch ... --module promptattn.cli batch ...
+        after = next(at for at, word in enumerate(words) if word in ("promptattn", "promptattn.cli")) + 1
+        _parsed(get_command(app).commands[words[after]], words[after + 1 :])
+    elif words[0] == "python":
+        _script(words[1], words[2:])
+    elif words[:2] == ["pip", "install"]:
+        _extras(words[2:], where)
+    else:
+        assert words == ["pytest"], f"{where}: neither run nor checked"
+
+
+def _parsed(command, arguments):
+    """Options that do not exist and values of a wrong type are refused while a command line is read."""
+    command.make_context(command.name, list(arguments))
+
+
+def _script(path, arguments):
+    """The script's own parser takes these arguments."""
+    sys.path.insert(0, str(ROOT / "scripts"))
+    try:
+        spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+        module = importlib.util.module_from_spec(spec)
+        with contextlib.suppress(_Stop), pytest.MonkeyPatch.context() as patch:
+            patch.setattr("argparse.ArgumentParser.parse_args", _parse_and_stop)
+            patch.setattr(sys, "argv", [path, *arguments])
+            spec.loader.exec_module(module)
+            if inspect.signature(module.main).parameters:
+                typed = typer.Typer()
+                typed.command()(module.main)
+                _parsed(get_command(typed), arguments)
+            else:
+                module.main()
+                raise AssertionError(f"{path} reads no arguments")
+    finally:
+        sys.path.remove(str(ROOT / "scripts"))
+
+
+class _Stop(Exception):
+    pass
+
+
+def _parse_and_stop(self, args=None, namespace=None):
+    _, unknown = self.parse_known_args(args, namespace)
+    assert not unknown, unknown
+    raise _Stop
+
+
+def _extras(arguments, where):
+    """The extras of this package that are installed exist, and so does the file of versions."""
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    asked = [name for word in arguments for group in re.findall(r"\[(.*)\]", word) for name in group.split(",")]
+    assert set(asked) <= set(known), where
+    assert "-c" not in arguments or (ROOT / arguments[arguments.index("-c") + 1]).is_file(), where
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMED)
@@ -126,10 +190,21 @@ def test_every_block_says_what_it_is(page):
     for block in blocks(page):
         assert block.kind in KINDS or (block.kind == "" and not block.code.strip().startswith("promptattn")), block
     fences = page.read_text(encoding="utf-8").count("\n```")
-    assert fences == 2 * len(blocks(page)), "a fence is not closed, or is indented"
+    assert fences == 2 * len(list(blocks(page))), "a fence is not closed, or is indented"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMED)
 def test_links_lead_somewhere(page):
-    for link in re.findall(r"\]\(([^)#\s]+)\)", page.read_text(encoding="utf-8")):
-        assert link.startswith("http") or (page.parent / link).exists(), link
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if link.startswith("http"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in _anchors(target), link
+
+
+def _anchors(page):
+    """What a heading is called in a link: lower case, blanks as hyphens, without punctuation."""
+    for heading in re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE):
+        yield re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
