@@ -8,7 +8,6 @@ study or measure for minutes, and what the page's source marks with a reason, `<
 
 import contextlib
 import functools
-import importlib.util
 import inspect
 import io
 import re
@@ -18,6 +17,7 @@ import sys
 import tomllib
 import warnings
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import diffusers
@@ -150,12 +150,10 @@ def _script(path, arguments):
     """The script's own parser takes these arguments."""
     sys.path.insert(0, str(ROOT / "scripts"))
     try:
-        spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
-        module = importlib.util.module_from_spec(spec)
+        module = import_module(Path(path).stem)
         with contextlib.suppress(_Stop), pytest.MonkeyPatch.context() as patch:
             patch.setattr("argparse.ArgumentParser.parse_args", _parse_and_stop)
             patch.setattr(sys, "argv", [path, *arguments])
-            spec.loader.exec_module(module)
             if inspect.signature(module.main).parameters:
                 typed = typer.Typer()
                 typed.command()(module.main)
