@@ -10,6 +10,7 @@ import contextlib
 import functools
 import inspect
 import io
+import itertools
 import re
 import shlex
 import shutil
@@ -101,8 +102,7 @@ def test_blocks_run_in_their_order_and_print_what_is_shown(page, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     names = {"__name__": page.stem}
-    every = list(blocks(page))
-    for block, following in zip(every, [*every[1:], None], strict=True):
+    for block, following in itertools.pairwise([*blocks(page), None]):
         if block.kind == "python" and not block.reason and page != README:
             printed = _python(block, page, names)
             if following is not None and following.kind == "text" and not following.reason:

@@ -79,7 +79,7 @@ LAYOUTS: dict[str, Layout] = {
         negative_first=False,
     ),
     "Lumina2Transformer2DModel": Layout(
-        {"Lumina 2": "Gemma 2"},
+        {"Lumina 2": "Gemma 2 (not weighted)"},
         sizes.of_latents,
         grids.patches,
         kinds.always_joint,
@@ -182,7 +182,7 @@ LAYOUTS: dict[str, Layout] = {
         refiners={"text_transformer_blocks": "text", "*.cross_attention": "cross"},
     ),
     "SanaTransformer2DModel": Layout(
-        {"Sana": "Gemma2 (not weighted)", "Sana-Sprint": "Gemma2 (not weighted)"},
+        {"Sana": "Gemma 2 (not weighted)", "Sana-Sprint": "Gemma 2 (not weighted)"},
         sizes.of_latents,
         grids.patches,
         kinds.cross_or_linear,
