@@ -7,6 +7,14 @@ from typer.testing import CliRunner
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def logging_to_the_session():
+    """diffusers logs to the stderr of its first import, which must not be that of one test: it is closed afterwards."""
+    import diffusers.utils.logging
+
+    diffusers.utils.logging.get_logger()
+
+
 @pytest.fixture(scope="session")
 def script():
     """Run a script's command in this process: `script("generate", "--config", ...)`."""
