@@ -31,7 +31,6 @@ _ONE_EMBEDDING = "words reach the image through one image embedding, in which no
 _INSIDE = "it encodes its text inside its own call, where promptattn cannot have it encoded"
 _CROPS = "it denoises overlapping crops, so no map would show the whole image"
 _PERTURBED = "its perturbed rows go through joint attention in a batch of another size"
-_CHATGLM = "its tokenizer, ChatGLM's, cannot tell which characters of the prompt a token stands for"
 _OWN_PROCESSORS = "it sets attention processors of its own, which build the attention matrix, and steers by them"
 _ALT = "its text encoder hands nothing on to its attention layers, which promptattn has to reach by it"
 _SUBJECT = "its text encoder reads a picture of the subject among the words"
@@ -53,9 +52,7 @@ REFUSED_PIPELINES: dict[str, str] = {
     "KandinskyInpaintPipeline": _INSIDE,
     "Kandinsky5I2IPipeline": _READS_A_PICTURE,
     "KandinskyPipeline": _INSIDE,
-    "KolorsImg2ImgPipeline": _CHATGLM,
-    "KolorsPAGPipeline": _CHATGLM,
-    "KolorsPipeline": _CHATGLM,
+    "KolorsImg2ImgPipeline": "its call hands on the embeddings that it is given without the pooled ones, and fails",
     "LDMTextToImagePipeline": _INSIDE,
     "LEditsPPPipelineStableDiffusion": _OWN_PROCESSORS,
     "LEditsPPPipelineStableDiffusionXL": _OWN_PROCESSORS,

@@ -6,6 +6,7 @@ with attention:
     embeds = pipe.text_encoder(ids).last_hidden_state
 """
 
+import inspect
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,7 +16,7 @@ from promptattn.core import Columns, KeyWeights, attention
 from promptattn.errors import UnsupportedModelError, WeightingError
 from promptattn.prompt.tokenising import given_ids
 
-__all__ = ["IMPLEMENTATION", "TextEncoderAttention"]
+__all__ = ["IMPLEMENTATION", "TextEncoderAttention", "why_closed"]
 
 # The name must not contain "sdpa", "flash" or "flex": transformers branches on those words.
 IMPLEMENTATION = "promptattn"
@@ -64,22 +65,9 @@ class TextEncoderAttention:
             return
         _register()
         encoder: Any = self.encoder
-        if not getattr(encoder, "_can_set_attn_implementation", lambda: False)():
-            raise UnsupportedModelError(
-                f"{type(encoder).__name__} does not let its attention be set, so its tokens can be neither weighted"
-                ' nor watched; use where="denoiser" to leave the text encoder alone.'
-            )
+        if reason := why_closed(encoder):
+            raise UnsupportedModelError(reason)
         stock = encoder.config._attn_implementation
-        if stock not in ("sdpa", "eager", IMPLEMENTATION):
-            raise UnsupportedModelError(
-                f"{type(encoder).__name__} runs with attention {stock!r}; weights and maps in the text encoder need"
-                ' "sdpa": call text_encoder.set_attn_implementation("sdpa") first.'
-            )
-        if any(getattr(part, "attn_logit_softcapping", None) is not None for part in encoder.modules()):
-            raise UnsupportedModelError(
-                f"{type(encoder).__name__} caps its scores (softcap), which weights and maps in the text encoder do not"
-                ' serve; use where="denoiser".'
-            )
         self._stock = stock  # before the change, so that an interrupt in between is undone by detach
         encoder.set_attn_implementation(IMPLEMENTATION)
         self._handles = [
@@ -116,6 +104,33 @@ class TextEncoderAttention:
         if self._layers:
             self.maps.append(torch.stack(self._layers, dim=1))
             self._layers = []
+
+
+def why_closed(encoder: Any) -> str | None:
+    """Why tokens can be neither weighted nor watched in a text encoder, in a sentence, or None where they can."""
+    name = type(encoder).__name__
+    if not getattr(encoder, "_can_set_attn_implementation", lambda: False)():
+        return (
+            f"{name} does not let its attention be set, so its tokens can be neither weighted"
+            ' nor watched; use where="denoiser" to leave the text encoder alone.'
+        )
+    takes = inspect.signature(type(encoder).forward).parameters.values()
+    if not any(each.kind is inspect.Parameter.VAR_KEYWORD for each in takes):
+        return (
+            f"{name} hands nothing on to its attention layers, by which they could be reached, so its tokens can be"
+            ' neither weighted nor watched; use where="denoiser" to leave the text encoder alone.'
+        )
+    if (stock := encoder.config._attn_implementation) not in ("sdpa", "eager", IMPLEMENTATION):
+        return (
+            f"{name} runs with attention {stock!r}; weights and maps in the text encoder need"
+            ' "sdpa": call text_encoder.set_attn_implementation("sdpa") first.'
+        )
+    if any(getattr(part, "attn_logit_softcapping", None) is not None for part in encoder.modules()):
+        return (
+            f"{name} caps its scores (softcap), which weights and maps in the text encoder do not"
+            ' serve; use where="denoiser".'
+        )
+    return None
 
 
 def _register() -> None:

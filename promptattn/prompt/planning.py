@@ -17,6 +17,8 @@ from promptattn.prompt.tree import Prompt
 
 __all__ = ["TokenPlan", "plan", "sequence_length", "widened"]
 
+# Their calls take a `max_sequence_length` and do not hand it on to `encode_prompt`.
+_UNHEARD = frozenset({"KolorsPAGPipeline", "KolorsPipeline"})
 _SUFFIXES = ("", "_2", "_3", "_4")
 
 
@@ -202,11 +204,16 @@ def sequence_length(pipe: Any, given: int | None) -> int | None:
         if given is not None:
             raise ConfigError(f"{type(pipe).__name__} takes no max_sequence_length; leave it out.")
         return None
+    default = parameters["max_sequence_length"].default
+    if default is None:
+        default = getattr(pipe, "default_max_sequence_length", None)
     if given is None:
-        default = parameters["max_sequence_length"].default
-        if default is None:
-            default = getattr(pipe, "default_max_sequence_length", None)
         return default if isinstance(default, int) else None
+    if given != default and any(cls.__name__ in _UNHEARD for cls in type(pipe).__mro__):
+        raise ConfigError(
+            f"{type(pipe).__name__} reads {default} tokens, whatever max_sequence_length it is called with; leave it"
+            " out."
+        )
     if isinstance(given, bool) or not isinstance(given, int) or given < 1:
         raise ConfigError(f"max_sequence_length={given!r} must be a whole number from 1.")
     return given

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from promptattn.errors import UnsupportedModelError
 from promptattn.prompt.letters import kind_of
+from promptattn.prompt.sentencepieces import model_of, pieces
 
 __all__ = ["Frame", "RawToken", "TextToken", "Token", "Tokenizer", "display", "encode", "trimmed_range", "window_of"]
 
@@ -15,7 +16,8 @@ _UNSET_WINDOW = 1_000_000  # transformers gives a tokenizer without a window a m
 
 
 class Tokenizer(Protocol):
-    """What is used of a transformers tokenizer (any that is backed by the `tokenizers` library)."""
+    """What is used of a transformers tokenizer: of any that is backed by the `tokenizers` library, or that is written
+    round a SentencePiece model."""
 
     model_max_length: int
     pad_token_id: int | None
@@ -93,34 +95,42 @@ def encode(tokenizer: Tokenizer, text: str, name: str) -> tuple[list[RawToken], 
     Raises `UnsupportedModelError` for a tokenizer that cannot tell which characters a token stands for, or has no
     padding token.
     """
-    encoding = _call(tokenizer, text, name)
-    ids, inside = list(encoding["input_ids"]), _content(encoding)
-    raw = [
-        RawToken(ids[place], *trimmed_range(text, *encoding["offset_mapping"][place]))
-        for place in range(inside.start, inside.stop)
-    ]
-    return _with_vectors(tokenizer, _with_marks(text, raw)), _frame(tokenizer, ids, inside, name)
+    read = _read(tokenizer, text, name)
+    raw = [RawToken(read.ids[place], *trimmed_range(text, *read.places[place])) for place in read.inside]
+    return _with_vectors(tokenizer, _with_marks(text, raw)), _frame(tokenizer, read, name)
 
 
-def _call(tokenizer: Tokenizer, text: str, name: str) -> Any:
+@dataclass(frozen=True)
+class _Read:
+    """The ids of a text, the characters of each, and the places among them that hold the text itself: empty, at the
+    start, where the text made no token."""
+
+    ids: list[int]
+    places: list[tuple[int, int]]
+    inside: range
+
+
+def _read(tokenizer: Tokenizer, text: str, name: str) -> _Read:
     if getattr(tokenizer, "is_fast", False):
-        return tokenizer(text, return_offsets_mapping=True, verbose=False)
+        made = tokenizer(text, return_offsets_mapping=True, verbose=False)
+        inside = [place for place, sequence in enumerate(made.sequence_ids(0)) if sequence is not None]
+        content = range(inside[0], inside[-1] + 1) if inside else range(0)
+        return _Read(list(made["input_ids"]), list(made["offset_mapping"]), content)
+    if model_of(tokenizer) is not None:
+        ids, found, first = pieces(tokenizer, text, name)
+        places = [(0, 0)] * len(ids)
+        places[first : first + len(found)] = [(start, end) for _, start, end in found]
+        return _Read(ids, places, range(first, first + len(found)) if found else range(0))
     raise UnsupportedModelError(
         f"{name}: {type(tokenizer).__name__} cannot tell which characters a token stands for, so weights cannot be "
         "placed; load a tokenizer backed by the tokenizers library (AutoTokenizer.from_pretrained gives one)"
     )
 
 
-def _content(encoding: Any) -> range:
-    """The places that hold the text itself; empty, at the start, where the text made no token."""
-    inside = [place for place, sequence in enumerate(encoding.sequence_ids(0)) if sequence is not None]
-    return range(inside[0], inside[-1] + 1) if inside else range(0)
-
-
-def _frame(tokenizer: Tokenizer, ids: list[int], inside: range, name: str) -> Frame:
-    if not inside:  # the text made no token: a letter tells where the content would stand
-        probe = _call(tokenizer, "a", name)
-        ids, inside = list(probe["input_ids"]), _content(probe)
+def _frame(tokenizer: Tokenizer, read: _Read, name: str) -> Frame:
+    if not read.inside:  # the text made no token: a letter tells where the content would stand
+        read = _read(tokenizer, "a", name)
+    ids, inside = read.ids, read.inside
     if not inside:
         bos = getattr(tokenizer, "bos_token_id", None)
         inside = range(1, 1) if ids[:1] == [bos] else range(0)

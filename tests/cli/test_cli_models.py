@@ -3,7 +3,7 @@
 import json
 
 import promptattn
-from promptattn.processors.layouts import ADDING_KEYS, LAYOUTS
+from promptattn.processors.layouts import ADDING_KEYS, LAYOUTS, PROJECTING
 from promptattn.processors.refused import REFUSED, REFUSED_PIPELINES
 
 
@@ -11,7 +11,7 @@ def test_the_list_is_made_from_the_tables():
     served = [model for model in promptattn.models() if model.refused is None]
     refused = [model for model in promptattn.models() if model.refused is not None]
     assert {model.denoiser for model in served} == set(LAYOUTS)
-    layouts = (*LAYOUTS.values(), *ADDING_KEYS.values())
+    layouts = (*LAYOUTS.values(), *ADDING_KEYS.values(), *PROJECTING.values())
     assert [model.family for model in served] == [name for layout in layouts for name in layout.families]
     assert {model.denoiser for model in refused} >= set(REFUSED)
     assert {model.family for model in refused if not model.denoiser} == set(REFUSED_PIPELINES)

@@ -7,9 +7,10 @@ every word of those templates whole, as the real ones do, so that the number dro
 import functools
 import itertools
 import json
-import tempfile
-from pathlib import Path
+import sys
+import types
 from typing import Any
+from unittest import mock
 
 import transformers
 from tiny_pipelines import CORPUS
@@ -275,17 +276,59 @@ def byt5(window: int = 128) -> Any:
     return transformers.ByT5Tokenizer(model_max_length=window)
 
 
-def chatglm(window: int = 256) -> Any:
-    """The tokenizer of Kolors, which reads a SentencePiece model from a file."""
-    import sentencepiece
-    from diffusers.pipelines.kolors.tokenizer import ChatGLMTokenizer
+class _Pieces:
+    """What is asked of `sentencepiece.SentencePieceProcessor` by ChatGLM's tokenizer and by promptattn, without that
+    package: the pieces of `t5`, in which a space is that of the piece behind it."""
 
-    with tempfile.TemporaryDirectory() as folder:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(CORPUS * 4),
-            model_prefix=str(Path(folder) / "pieces"),
-            vocab_size=110,
-            hard_vocab_limit=False,
-            minloglevel=2,
-        )
-        return ChatGLMTokenizer(vocab_file=str(Path(folder) / "pieces.model"), model_max_length=window)
+    def __init__(self, model_file: str = "") -> None:
+        self._model = t5().backend_tokenizer
+
+    def _made(self, text: str) -> Any:
+        return self._model.encode(text, add_special_tokens=False)
+
+    def encode(self, text: str, out_type: Any = int) -> Any:
+        made = self._made(text)
+        if out_type == "offset_mapping":
+            return {"ids": made.ids, "pieces": made.tokens, "offsets": made.offsets}
+        return made.ids if out_type is int else made.tokens
+
+    def EncodeAsPieces(self, text: str) -> list[str]:
+        return self._made(text).tokens
+
+    def PieceToId(self, piece: str) -> int:
+        return self._model.token_to_id(piece) or self.unk_id()
+
+    def IdToPiece(self, number: int) -> str:
+        return self._model.id_to_token(number)
+
+    def DecodePieces(self, pieces: list[str]) -> str:
+        return "".join(pieces).replace("▁", " ").removeprefix(" ")
+
+    def decode(self, numbers: list[int]) -> str:
+        return self.DecodePieces([self.IdToPiece(number) for number in numbers])
+
+    def vocab_size(self) -> int:
+        return self._model.get_vocab_size()
+
+    get_piece_size = vocab_size
+
+    def bos_id(self) -> int:
+        return 0
+
+    def eos_id(self) -> int:
+        return 1
+
+    def unk_id(self) -> int:
+        return 2
+
+
+def chatglm(window: int = 256) -> Any:
+    """The tokenizer of Kolors, as diffusers has it, round pieces of ours."""
+    from diffusers.pipelines.kolors import tokenizer
+
+    package = types.SimpleNamespace(SentencePieceProcessor=_Pieces)
+    with (
+        mock.patch.dict(sys.modules, sentencepiece=package),
+        mock.patch.object(tokenizer, "is_sentencepiece_available", return_value=True),
+    ):
+        return tokenizer.ChatGLMTokenizer(vocab_file=__file__, model_max_length=window)

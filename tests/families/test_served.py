@@ -1,6 +1,7 @@
 """Every family that promptattn serves: stock images to the bit, exact weights and maps, nothing left behind."""
 
 import inspect
+import itertools
 import json
 
 import pytest
@@ -63,6 +64,7 @@ SERVED = {
     "sana": {"tokenizer": 0},
     "sana-sprint": {"tokenizer": 0},
     "hunyuan-image": {"tokenizer": 0},
+    "kolors": {"tokenizer": -1},
 }
 
 # Those whose prompts are read in a template, and whose negative prompts are not.
@@ -92,7 +94,9 @@ ALONE = ("lumina2",)
 LINEAR = [name for name in SERVED if any(LAYOUTS[each["class"]].linear for each in FACTS[name]["denoisers"].values())]
 
 # Text encoders in which weights cannot act, and why.
-UNWEIGHED = dict.fromkeys(("lumina2", "prx", "sana", "sana-sprint"), "caps its scores")
+UNWEIGHED = dict.fromkeys(("lumina2", "prx", "sana", "sana-sprint"), "caps its scores") | {
+    "kolors": "hands nothing on to its attention layers"
+}
 
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -156,12 +160,21 @@ def rows_by(pipe, name, tokenizer, word, text=PROMPT):
     start = text.index(word)
     first = 0 if text == NEGATIVE and name in NEGATIVE_AS_IT_STANDS else SERVED[name][tokenizer]
     made_by = getattr(pipe, tokenizer, None) or pipe.processor
-    offsets = getattr(made_by, "tokenizer", made_by)(text, return_offsets_mapping=True).offset_mapping
+    offsets = offsets_by(made_by if hasattr(made_by, "is_fast") else made_by.tokenizer, text)
     return [
         row + (first if first >= 0 else first + 1 - len(offsets))
         for row, (begin, end) in enumerate(offsets)
         if begin < start + len(word) and end > start and end > begin
     ]
+
+
+def offsets_by(tokenizer, text):
+    """The characters that each token stands for, by the tokenizer alone."""
+    if tokenizer.is_fast:
+        return tokenizer(text, return_offsets_mapping=True).offset_mapping
+    # Pieces that are letters of the text, with a mark for each space and one in front.
+    ends = list(itertools.accumulate(map(len, tokenizer.tokenize(text))))
+    return [(max(start - 1, 0), end - 1) for start, end in itertools.pairwise([0, *ends])]
 
 
 def test_neutral_runs_and_captures_are_the_stock_pipeline_to_the_bit(pipe, family, name):
@@ -500,6 +513,41 @@ def test_a_negative_prompt_that_is_cut_to_the_length_of_the_prompt_is_told(pipe,
         attend(pipe, family, prompt, negative) as run,
     ):
         assert torch.equal(ours(pipe, family, run), expected)
+
+
+@pytest.mark.parametrize("name", ["kolors"])
+def test_a_text_encoder_that_cannot_be_entered_is_left_alone_and_told(pipe, family):
+    with (
+        pytest.warns(PromptAttnWarning, match="weights below 0.5 fade out in the denoiser only, not in text_encoder"),
+        attend(pipe, family, PROMPT.replace("cat", "(cat:0.3)")) as run,
+    ):
+        ours(pipe, family, run)
+    with (
+        pytest.warns(PromptAttnWarning, match="attention between words is not recorded: ChatGLMModel hands nothing on"),
+        attend(pipe, family, capture=Capture(relations=["image->text", "text->text"])),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("name", ["kolors"])
+def test_a_length_that_the_pipeline_does_not_hand_on_is_refused(pipe):
+    with pytest.raises(ConfigError, match="KolorsPipeline reads 256 tokens, whatever max_sequence_length"):
+        promptattn.attend(pipe, PROMPT, max_sequence_length=64)
+    promptattn.attend(pipe, PROMPT, max_sequence_length=256)
+
+
+@pytest.mark.parametrize("name", ["kolors"])
+def test_positions_that_are_counted_otherwise_are_refused(name, family):
+    pipe = family.make()
+    own = type(pipe.tokenizer)._pad
+
+    def pad(self, made, **options):
+        made = own(self, made, **options)
+        return {**made, "position_ids": [each + 1 for each in made["position_ids"]]}
+
+    pipe.tokenizer.__class__ = type("Counting", (type(pipe.tokenizer),), {"_pad": pad})
+    with pytest.raises(UnsupportedModelError, match="positions that do not count"), attend(pipe, family):
+        pass
 
 
 @pytest.mark.parametrize("name", ["longcat"])

@@ -57,7 +57,10 @@ def latent_consistency() -> Any:
 
 
 def kolors() -> Any:
-    return diffusers.KolorsPipeline(
+    # diffusers' own namespace has it only where sentencepiece is installed.
+    from diffusers.pipelines.kolors.pipeline_kolors import KolorsPipeline
+
+    return KolorsPipeline(
         vae=autoencoders.kl(),
         text_encoder=text_encoders.chatglm(),
         tokenizer=language_tokenizers.chatglm(),
@@ -328,7 +331,7 @@ FAMILIES = {
         sdxl_refiner, dict(image=_picture(), strength=1.0, guidance_scale=5.0, height=ABSENT, width=ABSENT)
     ),
     "lcm": Family(latent_consistency, dict(guidance_scale=8.0), negative=False),
-    "kolors": Family(kolors, dict(guidance_scale=5.0, max_sequence_length=64), requires="sentencepiece"),
+    "kolors": Family(kolors, dict(guidance_scale=5.0)),
     "deepfloyd-if": Family(deepfloyd_if, dict(guidance_scale=5.0, clean_caption=False)),
     "kandinsky-2.1": Family(
         kandinsky2_1,

@@ -15,6 +15,7 @@ import transformers
 from diffusers.pipelines.deprecated.stable_diffusion_variants.pipeline_stable_diffusion_inpaint_legacy import (
     StableDiffusionInpaintPipelineLegacy,
 )
+from diffusers.pipelines.pag.pipeline_pag_kolors import KolorsPAGPipeline
 from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer
 from families import autoencoders, text_encoders
 from families.family import seeded
@@ -249,6 +250,7 @@ VARIANTS = (
     Variant(diffusers.StableDiffusionXLPAGInpaintPipeline, SDXL, REPAINTED | SIZE, _perturbed),
     Variant(diffusers.StableDiffusionXLControlNetPAGPipeline, SDXL, dict(image=PICTURE) | SIZE, _control),
     Variant(diffusers.StableDiffusionXLControlNetPAGImg2ImgPipeline, SDXL, _controlled | SIZE, _control),
+    Variant(KolorsPAGPipeline, "kolors", SIZE, _perturbed),
     Variant(diffusers.LatentConsistencyModelImg2ImgPipeline, "lcm", dict(image=PICTURE)),
     Variant(diffusers.StableDiffusion3Img2ImgPipeline, "sd3", dict(image=PICTURE) | SIZE),
     Variant(diffusers.FluxImg2ImgPipeline, "flux", dict(image=PICTURE) | SIZE),

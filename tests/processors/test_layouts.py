@@ -10,7 +10,7 @@ from families.registry import FAMILIES
 
 import promptattn
 from promptattn.errors import UnsupportedModelError
-from promptattn.processors.layouts import LAYOUTS, layout_of
+from promptattn.processors.layouts import LAYOUTS, PROJECTING, layout_of
 from promptattn.processors.rows import recognise
 from promptattn.processors.segments import TEXT_LAYOUTS
 
@@ -169,3 +169,13 @@ def test_batch_rows_of_the_prompt_are_those_that_move_with_it(pipe, images):
 def test_a_denoiser_that_the_table_does_not_know_is_named():
     with pytest.raises(UnsupportedModelError, match=r"Linear is not a denoiser .* SD3Transformer2DModel"):
         layout_of(torch.nn.Linear(2, 2))
+
+
+def test_kolors_is_told_by_its_projection_of_text_also_beside_an_ip_adapter():
+    """An IP-Adapter takes the place of the projection, which diffusers then keeps under another name."""
+    unet = FAMILIES["kolors"].make().unet
+    assert layout_of(unet) is PROJECTING["UNet2DConditionModel"]
+    unet.text_encoder_hid_proj = unet.encoder_hid_proj
+    unet.register_to_config(encoder_hid_dim_type="ip_image_proj")
+    assert layout_of(unet) is PROJECTING["UNet2DConditionModel"]
+    assert layout_of(tiny.sdxl().unet) is LAYOUTS["UNet2DConditionModel"]

@@ -1,5 +1,7 @@
 """From an attention layer to what it attends to."""
 
+from typing import Any
+
 import torch
 
 from promptattn.processors.layouts.layout import LayerKind
@@ -13,6 +15,7 @@ __all__ = [
     "cross_by_width",
     "cross_or_image",
     "cross_or_linear",
+    "projects_text",
     "sd3",
 ]
 
@@ -28,6 +31,13 @@ def cross_or_linear(layer: torch.nn.Module) -> LayerKind:
 def adds_keys(layer: torch.nn.Module) -> bool:
     """Whether the keys of a UNet's layer are text and image together: it has one of the `AttnAddedKV` processors."""
     return any("AttnAddedKV" in cls.__name__ for cls in type(layer.processor).__mro__)
+
+
+def projects_text(denoiser: torch.nn.Module) -> bool:
+    """Whether a UNet makes text narrower before any layer reads it; IP-Adapters put that aside under another name."""
+    projection = getattr(denoiser, "text_encoder_hid_proj", None)
+    config: Any = denoiser.config
+    return projection is not None or config.get("encoder_hid_dim_type") == "text_proj"
 
 
 def added_or_cross(layer: torch.nn.Module) -> LayerKind:

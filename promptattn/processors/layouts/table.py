@@ -12,7 +12,7 @@ from promptattn.processors.layouts import grids, kinds, seats, sizes, text
 from promptattn.processors.layouts.layout import Layout
 from promptattn.processors.refused import why_refused
 
-__all__ = ["ADDING_KEYS", "FOUND", "LAYOUTS", "known_layout", "layout_of"]
+__all__ = ["ADDING_KEYS", "FOUND", "LAYOUTS", "PROJECTING", "known_layout", "layout_of"]
 
 LAYOUTS: dict[str, Layout] = {
     "UNet2DConditionModel": Layout(
@@ -203,6 +203,17 @@ ADDING_KEYS: dict[str, Layout] = {
 }
 """Layouts of denoisers of the same classes, where a layer of them has text and image for keys."""
 
+PROJECTING: dict[str, Layout] = {
+    "UNet2DConditionModel": replace(
+        LAYOUTS["UNet2DConditionModel"],
+        families={"Kolors": "ChatGLM3 (not weighted)"},
+        # Its pipelines repeat the pooled embeddings, and not the others.
+        repeats_text=False,
+        preset=None,
+    ),
+}
+"""Layouts of denoisers of the same classes that make their text narrower first, and have no such layer."""
+
 
 FOUND: MutableMapping[torch.nn.Module, Layout] = WeakKeyDictionary()
 """The layouts of denoisers that the table does not know, found by trying: see :mod:`promptattn.discovery`."""
@@ -216,10 +227,14 @@ def known_layout(denoiser: torch.nn.Module) -> Layout | None:
     """
     if reason := why_refused(denoiser):
         raise UnsupportedModelError(f"{type(denoiser).__name__} cannot be attended: {reason}.")
-    together = any(map(kinds.adds_keys, attention_layers(denoiser).values()))
-    table = LAYOUTS | ADDING_KEYS if together else LAYOUTS
     names = (cls.__name__ for cls in type(denoiser).__mro__)
-    return next((table[name] for name in names if name in table), FOUND.get(denoiser))
+    return next((_table(denoiser)[name] for name in names if name in LAYOUTS), FOUND.get(denoiser))
+
+
+def _table(denoiser: torch.nn.Module) -> dict[str, Layout]:
+    if any(map(kinds.adds_keys, attention_layers(denoiser).values())):
+        return LAYOUTS | ADDING_KEYS
+    return LAYOUTS | PROJECTING if kinds.projects_text(denoiser) else LAYOUTS
 
 
 def layout_of(denoiser: torch.nn.Module) -> Layout:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from promptattn.maps.capture import RELATIONS, Relation
-from promptattn.processors.layouts import ADDING_KEYS, LAYOUTS, LayerKind
+from promptattn.processors.layouts import ADDING_KEYS, LAYOUTS, PROJECTING, LayerKind
 from promptattn.processors.refused import REFUSED, REFUSED_PIPELINES
 from promptattn.processors.segments import TEXT_LAYOUTS
 from promptattn.run.recording.relations import RELATIONS_BY_KIND
@@ -52,15 +52,15 @@ _WEIGHTING: dict[LayerKind, str] = {
 
 
 def _served() -> Iterator[Model]:
-    for denoiser, layout in (*LAYOUTS.items(), *ADDING_KEYS.items()):
+    for denoiser, layout in (*LAYOUTS.items(), *ADDING_KEYS.items(), *PROJECTING.items()):
         kinds: list[LayerKind] = [layout.attention]
         if layout.attention == "cross" and not layout.linear:
             kinds.append("image")
         recorded = {each for kind in kinds for each in RELATIONS_BY_KIND[kind]}
         text = TEXT_LAYOUTS.get(denoiser)
-        if text is None or text.spoken is None:
-            recorded.add("text->text")
         for number, (family, encoders) in enumerate(layout.families.items()):
+            if (text is None or text.spoken is None) and not encoders.endswith("(not weighted)"):
+                recorded.add("text->text")
             trained = f"; trained {layout.preset}" if layout.preset and number == 0 else ""
             yield Model(
                 family=family,

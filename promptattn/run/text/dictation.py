@@ -59,6 +59,8 @@ class Dictation:
                 " be placed; its tokenizer or its encode_prompt is not one promptattn knows."
             )
         kwargs = {**kwargs}
+        if (positions := kwargs.get("position_ids")) is not None:
+            kwargs["position_ids"] = self._positions(positions, kwargs.get("attention_mask"))
         if (mask := self._mask(kwargs.get("attention_mask") is not None)) is not None:
             kwargs["attention_mask"] = mask.to(given.device)
         if self.skip is not None:
@@ -78,6 +80,20 @@ class Dictation:
         if given:
             return self.visible * ~self.hidden
         return (~self.hidden).long() if self.hidden.any() else None
+
+    def _positions(self, given: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        """Those of the tokens that are dictated, if the pipeline counts them as is known here."""
+        if mask is None or not torch.equal(given, _counted(mask)):
+            raise UnsupportedModelError(
+                f"the pipeline gives {self.name} positions that do not count its tokens from 0, so those of the prompt"
+                " cannot be told; its encode_prompt is not one promptattn knows."
+            )
+        return _counted(self.visible).to(given)
+
+
+def _counted(visible: torch.Tensor) -> torch.Tensor:
+    """The position of each token, counted from 0 behind padding, which has position 0 too: `[prompt, row]`."""
+    return (visible.cumsum(dim=-1) - 1).clamp(min=0)
 
 
 @contextmanager

@@ -21,12 +21,14 @@ import torch
 
 from promptattn.errors import ConfigError, WeightingError
 from promptattn.processors.segments import Plans, Segment, TextLayout, check_encoders, segments_of, text_layout
+from promptattn.processors.text_encoder import why_closed
 from promptattn.prompt import EncoderPlan
 from promptattn.prompt.planning import sequence_length
+from promptattn.run.text.closed import left_alone
 from promptattn.run.text.dictation import Dictation, dictate, skips_by_hook
 from promptattn.run.text.reweighing import Reweighing, Text
 from promptattn.telling import tell
-from promptattn.weighting import EmbeddingWeighting, Method
+from promptattn.weighting import EmbeddingWeighting, Method, Weighting
 from promptattn.weighting.masking import Reading, plain_reading
 
 __all__ = ["Encoded", "EncoderMaps", "encode", "zeros_like"]
@@ -211,7 +213,13 @@ class _Reader:
 
     def _key_weights(self, index: int, chunk: int) -> list[list[float]]:
         weigh = self._weighting.in_text_encoder
-        return [[weigh(weight) for weight in prompt[index].chunks[chunk].weights] for prompt in self._plans]
+        weights = [[weigh(weight) for weight in prompt[index].chunks[chunk].weights] for prompt in self._plans]
+        if all(weight == 1.0 for row in weights for weight in row):
+            return weights
+        name = self._plans[0][index].name
+        if isinstance(self._weighting, Weighting) and left_alone(self._weighting, name, getattr(self._pipe, name)):
+            return [[1.0] * len(row) for row in weights]
+        return weights
 
 
 def _joined(windows: Sequence[Text]) -> Text:
@@ -223,7 +231,12 @@ def _joined(windows: Sequence[Text]) -> Text:
 
 def _recordable(pipe: Any, name: str) -> bool:
     encoder = getattr(pipe, name, None)
-    if encoder is None or encoder.config._attn_implementation != "eager":
+    if encoder is None:
+        return True
+    if reason := why_closed(encoder):
+        tell(f"attention between words is not recorded: {reason}")
+        return False
+    if encoder.config._attn_implementation != "eager":
         return True
     # The core computes as sdpa does, whose rounding is not eager's: the image would not be the stock one to the bit.
     tell(

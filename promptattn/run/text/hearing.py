@@ -21,6 +21,7 @@ from promptattn.processors.segments import Spoken
 from promptattn.processors.text_encoder import TextEncoderAttention
 from promptattn.prompt import EncoderPlan
 from promptattn.prompt.tokenising import given_ids
+from promptattn.run.text.closed import left_alone
 from promptattn.telling import tell
 from promptattn.weighting import Weighting
 
@@ -143,6 +144,8 @@ class Hearing:
         if all(weigh(weight) == 1.0 for plan in plans for weight in plan.chunks[0].weights):
             return
         encoder = getattr(self._pipe, name)
+        if left_alone(self._weighting, name, encoder):
+            return
         attention = TextEncoderAttention(encoder)
 
         def before(module: Any, args: Any, kwargs: Any) -> None:
@@ -152,12 +155,7 @@ class Hearing:
         handle = encoder.register_forward_pre_hook(before, with_kwargs=True)
         stack.callback(handle.remove)
         stack.callback(attention.detach)
-        try:
-            attention.attach()
-        except UnsupportedModelError as error:
-            if self._weighting.where != "auto":
-                raise
-            tell(f"weights below 0.5 fade out in the denoiser only, not in {name} too: {error}")
+        attention.attach()
 
 
 def _given(embeds: Any) -> bool:
