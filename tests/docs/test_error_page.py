@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from promptattn import errors
+
 ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
 HOLE = "\0"  # what an f-string fills in
 
 
@@ -22,7 +25,7 @@ def said():
 
 def quoted():
     """What stands in double quotes in the first column of a table."""
-    for line in (ROOT / "docs" / "errors.md").read_text(encoding="utf-8").splitlines():
+    for line in PAGE.splitlines():
         if line.startswith("| ") and not line.startswith("| symptom"):
             yield from re.findall(r'"([^"]+)"', line.split("|")[1])
 
@@ -39,4 +42,11 @@ def test_each_quoted_message_is_one_that_the_program_gives(message, everything):
 
 
 def test_messages_are_found_on_the_page():
-    assert len(list(quoted())) > 25
+    assert len(list(quoted())) > 60
+
+
+def test_every_class_of_errors_has_its_section():
+    headings = [line for line in PAGE.splitlines() if line.startswith("## ")]
+    for name in errors.__all__:
+        if name not in ("PromptAttnError", "PromptAttnWarning"):
+            assert any(f"`{name}`" in heading for heading in headings), name
