@@ -1,9 +1,10 @@
-"""Every code block of the README and of docs/ runs, in the order in which it stands, and prints what is written under it.
+"""Every code block of the README and of docs/ runs, in the order in which it stands, and prints what is shown under it.
 
 The Python and the `promptattn` commands of a page run one after the other in one empty folder, as a reader would run
-them. Runs of more than eight steps are cut to three, in which the pictures are poor and everything else is as it is; the
-README's Python runs in full in tests/test_readme.py. Of what cannot run here the arguments are checked: scripts that
-study or measure for minutes, and what the page's source marks with a reason, `<!-- not run: why -->` on the line before.
+them. Runs of more than eight steps are cut to three, in which the pictures are poor and everything else is as it is;
+the README's Python runs in full in tests/test_readme.py. Of what cannot run here the arguments are checked: scripts
+that study or measure for minutes, and blocks that their page marks with a reason on the line before them,
+`<!-- not run: why -->`.
 """
 
 import contextlib
@@ -23,6 +24,7 @@ from pathlib import Path
 
 import diffusers
 import pytest
+import tiny_pipelines
 import torch
 import typer
 from typer.main import get_command
@@ -38,6 +40,8 @@ README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 KINDS = ("python", "sh", "text", "json", "yaml", "bibtex")
 STEPS, MOST = 3, 8
+# What a page takes for granted, in small.
+SUBJECTS = {"together.md": lambda: {"pipe": tiny_pipelines.sdxl()}}
 NAMED = [str(page.relative_to(ROOT)) for page in PAGES]
 
 _FENCE = re.compile(
@@ -101,7 +105,7 @@ def _short(call):
 def test_blocks_run_in_their_order_and_print_what_is_shown(page, tmp_path, monkeypatch, few_steps):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
-    names = {"__name__": page.stem}
+    names = {"__name__": page.stem, **SUBJECTS.get(page.name, dict)()}
     for block, following in itertools.pairwise([*blocks(page), None]):
         if block.kind == "python" and not block.reason and page != README:
             printed = _python(block, page, names)
