@@ -133,7 +133,8 @@ def _alone(made: Generation, index: int, item: Item) -> Generation:
     maps = None if made.maps is None else made.maps.image(index)
     if maps is not None:
         weighted = {"weighted_prompts": [maps.meta["weighted_prompts"][index]]}
-        maps = replace(maps, meta={**maps.meta, **weighted, **own})
+        call = {key: value for key, value in maps.meta.items() if key != "image"}
+        maps = replace(maps, meta={**call, **weighted, **own})
     return Generation([made.images[index]], maps, item.seed, {**made.settings, **own})
 
 

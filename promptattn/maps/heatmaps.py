@@ -97,6 +97,8 @@ class HeatMaps:
         columns = len(self.prompts[prompt].columns)
         return replace(
             self,
+            # The settings are the whole batch's: its prompts, the seed of its first image.
+            meta={**self.meta, "image": index} if len(self) > 1 else self.meta,
             prompts=(self.prompts[prompt],),
             prompt_index=(0,),
             records=tuple(_pick_image(layer, index, columns) for layer in self.records),

@@ -13,12 +13,19 @@ __all__ = ["shown_cells", "write_sweep_page"]
 
 
 def write_sweep_page(sweep: "Sweep", file: Path, colormap: str) -> None:
-    """Write the page of every image that has maps, opened at the first and the last value; nothing without maps."""
+    """Write the page of every image that has maps, opened at two that differ in one value; nothing without maps."""
     shown = shown_cells(sweep)
     if not shown:
         return
-    last = len(sweep.design.points) - 1  # of the first seed, so that the two differ in their values alone
-    write_page(shown, file, colors=colormap, opened="compare", pair=(0, min(last, len(shown) - 1)))
+    write_page(shown, file, colors=colormap, opened="compare", pair=(0, min(_farthest(sweep), len(shown) - 1)))
+
+
+def _farthest(sweep: "Sweep") -> int:
+    """The cell that differs from the first one in one axis only, by all of it: an axis of weights if there is one."""
+    kinds = [subject.kind for subject in sweep.subjects]
+    axis = kinds.index("weight") if "weight" in kinds else 0
+    wanted = tuple(len(each.values) - 1 if at == axis else 0 for at, each in enumerate(sweep.design.axes))
+    return next(place for place, point in enumerate(sweep.design.points) if point.at == wanted)
 
 
 def shown_cells(sweep: "Sweep") -> list[Shown]:

@@ -36,22 +36,47 @@ def missing(maps: HeatMaps) -> list[Missing]:
 
 
 def facts(maps: HeatMaps) -> list[tuple[str, str]]:
-    """The image, its layers and the run's settings, as names and values."""
-    grids = sorted({layer.grid for layer in maps.records}, reverse=True)
-    height, width = maps.image_size
-    rows = [
-        ("image", f"{width} × {height} pixels"),
-        ("layers", f"{len(maps.records)} at {', '.join(f'{w} × {h}' for h, w in grids)} places"),
-        ("unit", "attention probability after weighting, mean over heads and steps"),
-        ("layers combined by", maps.rule),
-    ]
-    return rows + list(_flat(maps.meta))
+    """The image, its layers and the run's settings, as names and values: what tells two images apart first."""
+    rows = [*_own(maps.meta), ("image", f"{maps.image_size[1]} × {maps.image_size[0]} pixels")]
+    if maps.records:
+        grids = sorted({layer.grid for layer in maps.records}, reverse=True)
+        sizes = ", ".join(f"{width} × {height}" for height, width in grids)
+        rows += [
+            ("layers", f"{len(maps.records)} at {sizes} places, combined by {maps.rule}"),
+            ("unit", "attention probability after weighting, mean over heads and steps"),
+        ]
+    told = ((key.replace("_", " "), _text(value)) for key, value in maps.meta.items() if key not in _TOLD)
+    return rows + [(name, text) for name, text in told if text]
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key} · ")
-        elif value is not None and value != "":
-            listed = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-            yield f"{prefix}{key}".replace("_", " "), listed
+_TOLD = {
+    *("prompt", "weighted_prompts", "negative_prompt", "seed", "image", "num_images_per_prompt"),
+    *("height", "width", "num_inference_steps"),
+}
+"""What `facts` says of the image alone, or in other words (`steps`)."""
+
+
+def _own(meta: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """This image's part of what the settings say of the whole batch."""
+    index, each = meta.get("image", 0), meta.get("num_images_per_prompt") or 1
+    written = meta.get("prompt") or meta.get("weighted_prompts")
+    for name, texts in (("prompt", written), ("negative prompt", meta.get("negative_prompt"))):
+        several = isinstance(texts, list | tuple) and len(texts) > 1
+        if text := _text(texts[index // each : index // each + 1] if several else texts):
+            yield name, text
+    seed = meta.get("seed")
+    if isinstance(seed, int):
+        yield "seed", str(seed + index)
+    elif text := _text(seed[index : index + 1] if isinstance(seed, list | tuple) else seed):
+        yield "seed", text
+
+
+def _text(value: Any) -> str:
+    """A setting in a line; nothing for what is not set. Of something with a name (the scheduler) that says enough."""
+    if isinstance(value, Mapping) and "name" in value:
+        return str(value["name"])
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key.replace('_', ' ')} {text}" for key, each in value.items() if (text := _text(each)))
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_text, value))
+    return "" if value is None else str(value)

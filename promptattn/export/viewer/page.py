@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from hashlib import sha256
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +28,7 @@ MOST_SAMPLES_TOGETHER = 2_000_000
 FEW = 4  # images that a page may hold as PNG, to the bit
 
 SCRIPTS = ("dom", "unpack", "field", "paint", "choice", "scrubber", "ranking", "relations", "look", "compare", "start")
-STYLES = ("ground", "stage", "words", "controls", "compare", "tables")
+STYLES = ("ground", "stage", "words", "controls", "compare", "tables", "forced", "print")
 
 
 def write_page(
@@ -70,13 +72,14 @@ def render_page(
 def _filled(views: Sequence[View], data: Sequence[dict[str, Any]], colors: str, start: dict[str, Any]) -> str:
     prompts = dict.fromkeys(view.prompt for view in views)
     return _template().render(
-        title=next(iter(prompts)) if len(prompts) == 1 else f"{len(prompts)} prompts",
+        title=(next(iter(prompts)) or "no words") if len(prompts) == 1 else f"{len(prompts)} prompts",
         version=__version__,
         views=views,
         scale=_stops(colormap(colors)),
         difference_scale=_stops(diverging()),
         styles=[f"style/{name}.css" for name in STYLES],
-        scripts=[f"script/{name}.js" for name in SCRIPTS],
+        script=_script(),
+        script_hash=f"sha256-{text_of(sha256(_script().encode()).digest())}",
         data={
             "colors": text_of(colormap(colors).tobytes()),
             "diverging": text_of(diverging().tobytes()),
@@ -92,6 +95,13 @@ def _stops(table: Any) -> str:
 
 
 @lru_cache(maxsize=1)
+def _script() -> str:
+    """The page's one script. The page names its hash, so that the browser runs this and nothing else."""
+    parts = [files("promptattn.export.viewer").joinpath(f"script/{name}.js").read_text("utf-8") for name in SCRIPTS]
+    return '(() => {\n"use strict";\n' + "\n".join(parts) + "})();\n"
+
+
+@lru_cache(maxsize=1)
 def _template() -> Template:
     environment = Environment(
         loader=PackageLoader("promptattn.export.viewer", "."),
@@ -102,6 +112,7 @@ def _template() -> Template:
         keep_trailing_newline=True,
     )
     environment.filters["percent"] = _percent
+    environment.filters["number"] = lambda weight: f"{weight:.4g}".replace("-", "−")
     return environment.get_template("page.html.j2")
 
 

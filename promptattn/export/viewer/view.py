@@ -21,7 +21,16 @@ from promptattn.prompt.words import fold
 
 __all__ = ["View", "view_of"]
 
-_LOST = {"cut": "cut off: beyond what the text encoder reads", "left out": "not captured in this run"}
+_LOST = {
+    "cut": "What is struck out was cut off: it is beyond what the text encoder reads.",
+    "left out": "Words in dashed frames have no map: they were not captured in this run.",
+}
+
+_BESIDE = {
+    "start": "the marker before the first word",
+    "end": "the marker behind the last word",
+    "padding": "what fills up the text encoder's window behind the prompt",
+}
 
 
 @dataclass(frozen=True)
@@ -30,12 +39,16 @@ class View:
 
     name: str
     prompt: str
+    written: str | None
+    """How a prompt was written that is not one text throughout the run."""
     direction: str
     """`rtl` for a prompt that is read from right to left, or else `ltr`."""
     size: tuple[int, int]
     picture: str | None
     preview: str | None
     chips: list[dict[str, Any]]
+    losses: list[str]
+    """What there is to say of chips without a map."""
     others: list[dict[str, Any]]
     facts: list[tuple[str, str]]
     missing: list[Missing]
@@ -53,6 +66,11 @@ class View:
         return bool(self._words)
 
     @property
+    def has_maps(self) -> bool:
+        """Whether there is anything to lay over the picture."""
+        return bool(self.data["maps"])
+
+    @property
     def _words(self) -> list[int]:
         return [subject.index for subject in self.shown.found if subject.kind == "word"]
 
@@ -62,20 +80,24 @@ def view_of(shown: Shown, samples: int, exact: bool) -> View:
     maps = shown.maps
     kept = [subject for subject in shown.found if subject.kind != "token"]
     grid = _grid(maps, len(kept), samples)
+    chips = _chips(maps, kept)
+    about = facts(maps)
     return View(
         name=shown.name,
         prompt=maps.prompt.text,
+        written=maps.prompt.text if len(maps.prompt.versions) > 1 else None,
         direction=_direction(maps.prompt.text),
         size=maps.image_size,
         picture=data_uri(shown.picture, exact),
         preview=thumbnail(shown.picture),
-        chips=_chips(maps, kept),
+        chips=chips,
+        losses=[told for state, told in _LOST.items() if any(chip["lost"] == state for chip in chips)],
         others=[
-            {"text": subject.label, "map": place, "share": subject.share, "kind": subject.kind}
+            {"text": subject.label, "map": place, "share": subject.share, "what": _what(subject)}
             for place, subject in enumerate(kept)
             if subject.kind in ("marker", "patch")
         ],
-        facts=facts(maps),
+        facts=about,
         missing=missing(maps),
         data={
             "name": shown.name,
@@ -83,6 +105,7 @@ def view_of(shown: Shown, samples: int, exact: bool) -> View:
             "grid": grid,
             "maps": _packed(maps, kept, grid),
             "relations": relations(maps),
+            "facts": about,
         },
         shown=shown,
     )
@@ -105,11 +128,16 @@ def _chips(maps: HeatMaps, kept: Sequence[Subject]) -> list[dict[str, Any]]:
             "map": by_word.get(word.index),
             "share": kept[by_word[word.index]].share if word.index in by_word else None,
             "tokens": [maps.tokens[token].text for token in word.tokens],
-            "lost": _LOST.get(maps.state(word)),
-            "cut": maps.state(word) == "cut",
+            "lost": None if maps.state(word) == "recorded" else maps.state(word),
         }
         for word in maps.words
     ]
+
+
+def _what(subject: Subject) -> str:
+    if subject.kind == "patch":
+        return "how much each place of the picture attends to this one, given as (row, column)"
+    return _BESIDE[subject.label.strip("[]")]
 
 
 def _grid(maps: HeatMaps, count: int, samples: int) -> tuple[int, int]:

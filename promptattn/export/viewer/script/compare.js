@@ -3,7 +3,7 @@ function compare(section, sources, pictures, pair, colors, signed) {
   const find = (selector) => section.querySelector(selector);
   const figures = Object.fromEntries(["before", "after", "difference"].map((side) => [side, find(`[data-side=${side}]`)]));
   const frames = Object.values(figures).map((figure) => figure.querySelector(".frame"));
-  const selects = { before: find("select.before"), after: find("select.after") };
+  const selects = { before: find("select.before"), after: find("select.after"), word: find("select.chosen") };
   const state = { before: pair[0], after: pair[1], word: null, pointed: null, place: null, choice: EVERYTHING, pictures: false, opacity: 90 };
   let showChoice = null, shared = null, lines = [], pixels = null;
   const drawSoon = onceAFrame(draw);
@@ -23,27 +23,49 @@ function compare(section, sources, pictures, pair, colors, signed) {
     return place ? massAt(fieldOf(side, index), place) : sources[state[side]].share(index, partOf(side));
   };
 
+  /* The side that has the word, the later one first, and its index there. */
+  const sideOf = (pair) => (pair.after === null ? ["before", pair.before] : ["after", pair.after]);
+
+  /* What weights did is shown first, or else what changed most. */
+  function moreTelling(best, pair) {
+    const rank = ({ before, after }) => {
+      if (before === null || after === null) return [-1, 0];
+      const [was, is] = [mapOf("before", before), mapOf("after", after)];
+      return [Math.abs(is.weight - was.weight), Math.abs(is.share - was.share)];
+    };
+    const [first, second] = [rank(best), rank(pair)];
+    return second[0] > first[0] || (second[0] === first[0] && second[1] > first[1]) ? pair : best;
+  }
+
   /* Called when other images are chosen. */
   function open() {
     for (const side of ["before", "after"]) selects[side].value = state[side];
-    const telling = (pair) => (pair.before === null || pair.after === null ? 0 : Math.abs(mapOf("after", pair.after).weight - mapOf("before", pair.before).weight));
     const words = pairs();
-    if (!words.some(({ key }) => key === state.word)) {
-      state.word = words.length ? words.reduce((best, pair) => (telling(pair) > telling(best) ? pair : best)).key : null;
-    }
+    if (!words.some(({ key }) => key === state.word)) state.word = words.length ? words.reduce(moreTelling).key : null;
+    selects.word.replaceChildren(...words.map((pair) => make("option", { value: pair.key }, nameOf(mapOf(...sideOf(pair))))));
+    selects.word.parentElement.hidden = !words.length;
     for (const [side, of] of [["before", "before"], ["after", "after"], ["difference", "after"]]) dress(figures[side], of);
     const both = [pictures[state.before], pictures[state.after]];
     const alike = both.every(Boolean) && both[0].naturalWidth === both[1].naturalWidth && both[0].naturalHeight === both[1].naturalHeight;
     pixels = alike ? pictureChange(...both) : null;
+    find(".differs").textContent = differing();
+    find(".differs").hidden = !find(".differs").textContent;
+    find(".scroll").hidden = !words.length;
     controls();
     table(words);
     draw();
   }
+  /* What else was not the same in both runs: prompts are compared below, and other layers come with another model. */
+  const ELSEWHERE = ["prompt", "layers"];
+  function differing() {
+    const [before, after] = ["before", "after"].map((side) => new Map(sources[state[side]].view.facts));
+    const names = [...new Set([...before.keys(), ...after.keys()])].filter((name) => !ELSEWHERE.includes(name) && before.get(name) !== after.get(name));
+    if (!names.length) return "";
+    return `Beside the prompt: ${names.map((name) => `${name} ${before.get(name) ?? "none"} → ${after.get(name) ?? "none"}`).join(" · ")}`;
+  }
   function dress(figure, side) {
     const { view } = sources[state[side]], from = pictures[state[side]], image = figure.querySelector(".picture");
-    const frame = figure.querySelector(".frame");
-    frame.style.aspectRatio = `${view.size[1]} / ${view.size[0]}`;
-    frame.style.setProperty("--ratio", view.size[1] / view.size[0]);
+    figure.style.setProperty("--ratio", view.size[1] / view.size[0]);
     image.hidden = !from;
     if (!from) return;
     image.src = from.src;
@@ -74,7 +96,7 @@ function compare(section, sources, pictures, pair, colors, signed) {
   function table(words) {
     lines = words.map((pair) => {
       const maps = ["before", "after"].map((side) => (pair[side] === null ? null : mapOf(side, pair[side])));
-      const map = maps[1] || maps[0], weights = maps.map((each) => (each ? `×${Number(each.weight.toPrecision(4))}` : "—"));
+      const map = maps[1] || maps[0], weights = maps.map((each) => (each ? `×${weightOf(each.weight)}` : "—"));
       const button = make("button", { type: "button", class: "word", "aria-pressed": "false" }, named(map));
       const bars = make("td", { class: "bars" }, make("i", { class: "bar before" }), make("i", { class: "bar after" }), make("span", { class: "shares" }));
       const delta = make("td", { class: "delta" });
@@ -100,24 +122,34 @@ function compare(section, sources, pictures, pair, colors, signed) {
   function draw() {
     const key = state.pointed ?? state.word, pair = lines.find((each) => each.key === key);
     if (pair) drawMaps(pair);
+    else drawNothing();
     if (state.pictures && pixels) drawPixels();
     drawTable(key);
     for (const frame of frames) moveCross(frame.querySelector(".cross"), state.place);
     if (showChoice && pair) {
-      const side = pair.after === null ? "before" : "after";
-      showChoice(state.choice, (choice) => sources[state[side]].share(pair[side], choice));
+      const [side, index] = sideOf(pair);
+      showChoice(state.choice, (choice) => sources[state[side]].share(index, choice));
+    }
+  }
+  function drawNothing() {
+    for (const figure of Object.values(figures)) {
+      sized(figure.querySelector(".overlay"), 1, 1);
+      figure.querySelector(".shown").replaceChildren();
+      figure.classList.remove("pixels");
+      legend(figure, "", "");
     }
   }
   function drawMaps(pair) {
     const there = ["before", "after"].filter((side) => pair[side] !== null), opacity = state.opacity / 100;
     const scales = there.map((side) => scaleOf(sources[state[side]], pair[side], partOf(side)));
     const scale = [Math.min(...scales.map(([low]) => low)), Math.max(...scales.map(([, top]) => top))];
+    const whose = state.place ? "of this place" : "of the attention";
     const ratioOf = (side) => sources[state[side]].view.size[1] / sources[state[side]].view.size[0];
     for (const side of ["before", "after"]) {
       const figure = figures[side], canvas = figure.querySelector(".overlay"), shown = fieldOf(side, pair[side]);
       if (shown) paint(canvas, shown, colors, ratioOf(side), 320, opacity, scale);
       else sized(canvas, ratioOf(side), 1);
-      const text = shown ? ` ${percent(shareOf(side, pair[side]))} of the attention` : "not in this prompt";
+      const text = shown ? ` ${percent(shareOf(side, pair[side], state.place))} ${whose}` : "not in this prompt";
       figure.querySelector(".shown").replaceChildren(...(shown ? [named(mapOf(side, pair[side]))] : []), make("small", {}, text));
       legend(figure, percent(scale[0]), percent(scale[1]));
     }
@@ -129,9 +161,9 @@ function compare(section, sources, pictures, pair, colors, signed) {
       legend(figure, "", "");
       return;
     }
-    const most = largestChange(before, after), change = shareOf("after", pair.after) - shareOf("before", pair.before);
+    const most = largestChange(before, after), change = shareOf("after", pair.after, state.place) - shareOf("before", pair.before, state.place);
     paintDifference(figure.querySelector(".overlay"), before, after, signed, ratioOf("after"), 320, opacity, most);
-    figure.querySelector(".shown").replaceChildren(named(mapOf("after", pair.after)), make("small", {}, ` ${points(change)} of the attention`));
+    figure.querySelector(".shown").replaceChildren(named(mapOf("after", pair.after)), make("small", {}, ` ${points(change)} ${whose}`));
     legend(figure, points(-most), points(most));
   }
   function drawPixels() {
@@ -141,12 +173,8 @@ function compare(section, sources, pictures, pair, colors, signed) {
     figure.querySelector(".shown").replaceChildren("pictures", make("small", {}, ` ${percent(pixels.mean)} mean change of a pixel`));
     legend(figure, percent(0), percent(pixels.field.top));
   }
-  function legend(figure, low, high) {
-    figure.querySelector(".legend .low").textContent = low;
-    figure.querySelector(".legend .high").textContent = high;
-    figure.querySelector(".legend").hidden = !high;
-  }
   function drawTable(key) {
+    selects.word.value = key;
     const shares = lines.map((pair) => ["before", "after"].map((side) => shareOf(side, pair[side], state.place)));
     const most = Math.max(...shares.flat().map((share) => share ?? 0), 1e-12);
     for (const [i, { line, button, bars, delta, key: own }] of lines.entries()) {
@@ -165,11 +193,12 @@ function compare(section, sources, pictures, pair, colors, signed) {
       if (both && before > 0) delta.append(make("small", {}, ` ×${(after / before).toFixed(2)}`));
     }
     const where = state.place ? `at the place ${Math.round(100 * state.place.x)} % across and ${Math.round(100 * state.place.y)} % down` : "over the whole picture";
-    find(".note.place").textContent = `Shares ${where}${describe(state.choice) ? `, ${describe(state.choice)}` : ""}. Upper bar: before; lower bar: after.`;
+    find(".note.place").textContent = !lines.length ? "Neither image has maps of words to compare." : `Shares ${where}${describe(state.choice) ? `, ${describe(state.choice)}` : ""}. Upper bar: before; lower bar: after.`;
   }
 
   const choose = (next) => { Object.assign(state, next); open(); };
   for (const side of ["before", "after"]) selects[side].addEventListener("input", () => choose({ [side]: Number(selects[side].value) }));
+  selects.word.addEventListener("input", () => change({ word: selects.word.value, pointed: null }));
   find(".swap").addEventListener("click", () => choose({ before: state.after, after: state.before }));
   for (const frame of frames) follow(frame, () => state.place, (place) => change({ place }));
   return () => Promise.all(sources.map((source) => source.ready)).then(() => Promise.all(pictures.filter(Boolean).map((picture) => picture.decode().catch(() => {})))).then(() => {

@@ -21,7 +21,11 @@ function points(change) {
   return `${Number(text) === 0 ? "±" : change < 0 ? "−" : "+"}${text}\u00a0pt`;
 }
 
+/* A weight, as the `number` filter of page.py writes it. */
+const weightOf = (weight) => String(Number(weight.toPrecision(4))).replace("-", "−");
+
 /* A word's name, and which one it is where there are several. */
+const nameOf = (map) => (map.nth ? `${map.label} #${map.nth}` : map.label);
 function named(map) {
   const name = make("bdi", {}, map.label);
   if (map.nth) name.append(make("small", {}, ` #${map.nth}`));

@@ -16,7 +16,7 @@ function look(section, source, colors) {
 
   function mostTelling() {
     const contrast = (index) => maps[index].top - maps[index].low;
-    if (!words.length) return maps.length ? 0 : -1;
+    if (!words.length) return maps.length ? 0 : null;
     return words.reduce((best, index) => (contrast(index) > contrast(best) ? index : best));
   }
   function spot(map, index) {
@@ -35,6 +35,7 @@ function look(section, source, colors) {
   function draw() {
     const index = state.pointed ?? state.pinned;
     if (maps[index]) drawMap(index);
+    else drawPicture();
     for (const button of buttons) {
       button.classList.toggle("active", indexOf(button) === index);
       if (button.hasAttribute("aria-pressed")) button.setAttribute("aria-pressed", String(indexOf(button) === state.pinned));
@@ -50,8 +51,12 @@ function look(section, source, colors) {
     const share = percent(source.share(index, state.choice));
     const text = shown.top > 0 ? ` ${share} of the attention, ${percent(shown.top)} at most` : " nothing attended to it";
     find(".shown").replaceChildren(named(map), make("small", {}, text + (part ? ` · ${part}` : "")));
-    find(".legend .low").textContent = percent(low);
-    find(".legend .high").textContent = percent(top);
+    legend(find("figure"), percent(low), percent(top));
+  }
+  function drawPicture() {
+    sized(find(".overlay"), ratio, 1);
+    find(".shown").replaceChildren(make("small", {}, maps.length ? "The picture alone" : ""));
+    legend(find("figure"), "", "");
   }
 
   /* The words that own the place, or the whole picture, most mass first. */
@@ -103,7 +108,7 @@ function look(section, source, colors) {
     button.addEventListener("pointerleave", () => change({ pointed: null }));
     button.addEventListener("focus", () => change({ pointed: index }));
     button.addEventListener("blur", () => change({ pointed: null }));
-    button.addEventListener("click", () => change({ pinned: index, pointed: null }));
+    button.addEventListener("click", () => change({ pinned: state.pinned === index ? null : index, pointed: null }));
   }
   section.addEventListener("keydown", (event) => {
     const from = chips.indexOf(document.activeElement), ahead = find(".prompt").dir === "rtl" ? -1 : 1;
@@ -120,12 +125,13 @@ function look(section, source, colors) {
     if (source.planes.length) {
       showChoice = chooser(controls, source, (next) => change({ choice: changed(source.planes, state.choice, next) }));
     }
-    controls.append(make("div", { class: "parts" },
-      slider("Opacity", state.opacity, (opacity) => change({ opacity })),
-      checkbox("one scale for all words, from 0", (common) => change({ common }))));
+    const parts = make("div", { class: "parts" }, slider("Opacity", state.opacity, (opacity) => change({ opacity })));
+    if (words.length > 1) parts.append(checkbox("one scale for all words, from 0", (common) => change({ common })));
+    if (maps.length) controls.append(parts);
+    controls.hidden = !maps.length;
     const note = source.failed ? "This browser cannot unpack single steps, layers and heads; a newer one can." : view.note;
-    find(".note").textContent = note;
-    find(".note").hidden = !note;
+    find(".notes .note").textContent = note;
+    find(".notes .note").hidden = !note;
     section.dataset.ready = "";
     draw();
   });

@@ -57,3 +57,10 @@ function pictureChange(before, after) {
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
   return { field: field(values, [before.naturalHeight, before.naturalWidth]), mean };
 }
+
+/* The numbers at the ends of a figure's colour scale; without them there is none. */
+function legend(figure, low, high) {
+  figure.querySelector(".legend .low").textContent = low;
+  figure.querySelector(".legend .high").textContent = high;
+  figure.querySelector(".legend").hidden = !high;
+}
