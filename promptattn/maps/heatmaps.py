@@ -387,7 +387,7 @@ class HeatMaps:
 
         return save(self, folder, image=image, force=force, alpha=alpha, colormap=colormap)
 
-    def plot(self, words: Sequence[Any] | None = None, **options: Any) -> Any:
+    def plot(self, words: Sequence[Any] | str | None = None, **options: Any) -> Any:
         """The maps side by side as a matplotlib figure; see `promptattn.export.plot`. Needs the extra `[plot]`."""
         from promptattn.export import plot
 

@@ -2,12 +2,13 @@
 
 import sys
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from synthetic import demo, picture
 
-from promptattn.errors import CaptureError, ExportError
+from promptattn.errors import CaptureError, ConfigError, ExportError
 
 
 def drawn(figure):
@@ -64,3 +65,29 @@ def test_nothing_to_plot_is_said():
     pytest.importorskip("matplotlib")
     with pytest.raises(CaptureError, match="no word to plot"):
         demo(text="").plot()
+
+
+def test_one_word_and_the_list_that_generate_returns_will_do(maps):
+    pytest.importorskip("matplotlib")
+    (panel,) = drawn(maps.plot("gato", image=[picture()]))
+    assert panel.get_title().startswith("gato · ")
+    assert panel.images[0].get_array().shape == (64, 64, 3)
+    with pytest.raises(ExportError, match="1 images, but 2 were given"):
+        maps.plot("gato", image=[picture()] * 2)
+    with pytest.raises(ConfigError, match="columns=0"):
+        maps.plot(columns=0)
+    with pytest.raises(CaptureError, match="choose one first"):
+        demo(images=2).plot()
+
+
+def test_titles_stay_apart_and_in_order(tmp_path):
+    pytest.importorskip("matplotlib")
+    long = "Donaudampfschifffahrtsgesellschaftskapitän"
+    figure = demo(text=f"{long} {long} a قطة").plot()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a font that lacks a letter warns
+        figure.savefig(tmp_path / "maps.png")
+    boxes = [axes.title.get_window_extent() for axes in drawn(figure)]
+    assert boxes[0].x0 >= 0
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+    assert drawn(figure)[3].get_title().startswith("\u200eقطة\u200e · ")

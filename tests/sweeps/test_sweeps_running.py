@@ -118,13 +118,17 @@ def test_the_folder_holds_grids_images_and_what_they_are(swept, tmp_path):
     }  # fmt: skip
 
 
-def test_the_viewer_of_a_sweep_holds_every_image_and_opens_with_the_ends_of_one_seed(swept, tmp_path):
+def test_the_viewer_of_a_sweep_holds_every_image_and_opens_with_the_ends_of_one_weight(swept, tmp_path):
     page = (swept.save(tmp_path / "sweep") / "index.html").read_text(encoding="utf-8")
     data = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
     names = [view["name"] for view in data["views"]]
     assert len(set(names)) == len(swept.cells) == 12
     assert names[0] == "red ×0.5 · cat · seed 7"
-    assert (data["opened"], data["pair"]) == ("compare", [0, 5])
+    assert (data["opened"], data["pair"]) == ("compare", [0, 4])
+    assert names[4] == "red ×1.5 · cat · seed 7"
+    for view, cell in zip(data["views"], swept.cells, strict=True):
+        about = dict(view["facts"])
+        assert (about["prompt"], about["seed"]) == (cell.point.prompt, str(cell.seed))
 
 
 def test_a_folder_is_kept_unless_forced_and_only_a_sweep_is_replaced(swept, tmp_path):

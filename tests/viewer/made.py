@@ -11,6 +11,8 @@ from promptattn.export.viewer import shown_images
 
 EVIL = "</script><img src=x onerror=alert(1)> {{ 7*7 }} <b>gordo"
 FOREIGN = "قطة حمراء 🐱 un ratón señor 東京"
+UNBROKEN = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft roja"
+FLIPPED = {"red": -0.5}
 LONG = "a painting of a red cat chasing a small gray mouse across the green garden near an old stone house at sunset"
 
 
@@ -46,6 +48,32 @@ def large():
     return demo(size=(512, 512), text=LONG, weights={"red": 1.4, "gray": 0.6}, steps=20, heads=8)
 
 
+def reseeded():
+    """The same words and weights as in `stronger`, said to be of another seed, with less mass for `gris`."""
+    word = next(word for word in run().words if word.text == "gris")
+    columns = [i for i, column in enumerate(run().columns) if column.word == word.index]
+
+    def halved(mass):
+        mass = mass.copy()
+        mass[..., columns] /= 2
+        return mass
+
+    records = tuple(replace(each, mass=halved(each.mass)) for each in stronger().records)
+    return replace(stronger(), records=records, meta={**stronger().meta, "seed": 8})
+
+
+def switching():
+    """A prompt that is one text and then another."""
+    maps = demo(text="a red blue cat", steps=4)
+    prompt = replace(maps.prompts[0], text="a [red:blue:0.5] cat", versions=((0, 1, 3), (0, 2, 3)))
+    return replace(maps, prompts=(prompt,))
+
+
+def wordless():
+    """Nothing but what the text encoder did."""
+    return replace(demo(text="a red cat"), records=(), patches=())
+
+
 def photograph(size):
     """A picture that no PNG makes small."""
     noise = np.random.default_rng(0).normal(0, 18, (*size, 3))
@@ -78,7 +106,19 @@ def pages():
             {"opened": "compare"},
         ),
         "patch": (shown_images(replace(run(), records=()), picture((64, 96))), {}),
-        "batch": (shown_images(demo(images=3, text="a red cat and a mouse"), [picture()] * 3), {}),
+        "batch": (
+            shown_images(demo(images=3, text="a red cat and a mouse", weights={"red": -0.5}), [picture()] * 3),
+            {},
+        ),
+        "tall": (shown_images(demo(size=(192, 64), steps=4), picture((192, 64))), {}),
+        "tall_pair": (shown_images(demo(images=2, size=(192, 64)), [picture((192, 64))] * 2), {"opened": "compare"}),
+        "switching": (shown_images(switching(), picture()), {}),
+        "cut": (shown_images(demo(cut=("gris",)), picture()), {}),
+        "wordless": (shown_images(wordless(), picture()), {}),
+        "wordless_pair": (shown_images(wordless(), picture()) * 2, {"opened": "compare"}),
+        "alike": ([*pair[1:], *shown_images(reseeded(), None, name="again")], {"opened": "compare"}),
+        "reseeded": ([*pair[:1], *shown_images(reseeded(), changed_picture(), name="rojo ×2")], {"opened": "compare"}),
+        "unbroken": (shown_images(demo(text=UNBROKEN), picture()), {}),
         "evil": (shown_images(demo(text=EVIL), picture()), {}),
         "foreign": (shown_images(demo(text=FOREIGN, weights={"🐱": 1.3}), picture()), {}),
         "large": (shown_images(large(), photograph((512, 512))), {}),

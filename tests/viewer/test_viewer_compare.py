@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from made import changed_picture, run, stronger
+from made import changed_picture, reseeded, run, stronger
 from synthetic import demo, picture
 from test_viewer_words import assert_painted, percent, pixels
 
@@ -79,6 +79,8 @@ def test_a_place_is_compared_in_all_three_pictures(opened):
     told = line(page, "rojo").locator(".shares").inner_text().replace("\u00a0%", "").split(" → ")
     masses = [{word.text: mass for word, mass in maps.at(0.5, 0.3)}["rojo"] for maps in (run(), stronger())]
     assert [float(each) for each in told] == pytest.approx([100 * mass for mass in masses], rel=0.06)
+    for side, mass in zip(("before", "after"), told, strict=True):
+        assert f"{mass}\u00a0% of this place" in page.locator(f"[data-side={side}] .shown").inner_text()
 
 
 def test_steps_and_layers_are_compared_too(opened):
@@ -131,6 +133,39 @@ def test_words_of_only_one_prompt_are_shown_where_they_are(opened):
     before, after = run()["un"].share, demo(text="un perro azul")["un"].share
     assert line(page, "un").first.locator(".shares").inner_text() == f"{percent(before)} → {percent(after)}"
     assert page.get_by_label("difference of the pictures").count() == 0  # they are of different sizes
+
+
+def test_without_other_weights_the_word_that_changed_most_is_shown_first(opened):
+    page = opened("apart")
+    assert page.locator("select.chosen option:checked").inner_text() == "un"  # the only one in both
+    page = opened("alike")
+    change = {word.text: abs(reseeded()[word].share - stronger()[word].share) for word in stronger().words}
+    assert page.locator("select.chosen option:checked").inner_text() == max(change, key=change.get) != "un"
+
+
+def test_a_word_is_chosen_from_the_list_above_the_pictures(opened):
+    page = opened("pair")
+    page.locator("select.chosen").select_option("gris")
+    settle(page)
+    assert page.locator("[data-side=after] .shown").inner_text().startswith("gris")
+    assert line(page, "gris").get_by_role("button").get_attribute("aria-pressed") == "true"
+    line(page, "gato").get_by_role("button").click()
+    settle(page)
+    assert page.locator("select.chosen").locator("option:checked").inner_text() == "gato"
+
+
+def test_what_else_is_not_the_same_is_said(opened):
+    assert opened("pair").locator(".differs").is_hidden()
+    assert opened("reseeded").locator(".differs").inner_text() == "Beside the prompt: seed 7 → 8"
+
+
+def test_nothing_to_compare_is_said(opened):
+    page = opened("wordless_pair")
+    assert "Neither image has maps" in page.locator(".note.place").inner_text()
+    for part in (".changes", ".legend", "select.chosen"):
+        assert page.locator(f"#compare {part}").first.is_hidden()
+    page.get_by_label("difference of the pictures").check()
+    page.locator("[data-side=difference] .shown", has_text="pictures").wait_for()
 
 
 def test_one_can_go_to_a_single_image_and_back(opened):

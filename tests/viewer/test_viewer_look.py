@@ -85,6 +85,24 @@ def test_whoever_wants_no_motion_gets_none(opened):
     assert opened("one").evaluate(moving) > 0
 
 
+def test_bars_scale_and_choice_are_seen_in_high_contrast(opened):
+    page = opened("pair", forced_colors="active")
+    ground = "(element) => getComputedStyle(element).backgroundColor"
+    pressed = {
+        mode.get_attribute("aria-pressed"): mode.evaluate(ground) for mode in page.locator(".modes button").all()
+    }
+    assert pressed["true"] != pressed["false"]
+    page_ground = page.locator("html").evaluate(ground)
+    bars = {page.locator(f".bar.{side}").first.evaluate(ground) for side in ("before", "after")}
+    assert len(bars | {page_ground}) == 3
+    assert "gradient" in page.locator(".gradient").first.evaluate("(e) => getComputedStyle(e).backgroundImage")
+
+
+def test_a_page_has_one_heading_above_all_others(opened):
+    for name in ("one", "pair", "wordless"):
+        assert opened(name).get_by_role("heading", level=1).count() == 1
+
+
 def test_maps_show_themselves_in_a_notebook(chromium, tmp_path):
     outer = tmp_path / "notebook.html"
     outer.write_text(
@@ -94,6 +112,7 @@ def test_maps_show_themselves_in_a_notebook(chromium, tmp_path):
     page.goto(outer.as_uri())
     inner = page.frame_locator("iframe")
     inner.locator("[data-ready]").wait_for()
+    assert inner.locator("h2").first.evaluate("(e) => getComputedStyle(e).color") != "rgb(255, 0, 0)"
     inner.locator("button.chip", has_text="gato").hover()
     inner.locator(".shown", has_text="gato").wait_for()
     assert inner.get_by_role("slider", name="Step").is_visible()
@@ -116,8 +135,55 @@ def test_a_comparison_shows_itself_in_a_notebook(chromium, tmp_path):
     page.close()
 
 
-def test_a_script_that_is_not_the_pages_does_not_run(opened):
+def test_viewers_in_one_notebook_leave_each_other_alone_and_take_its_theme(chromium, tmp_path):
+    outer = tmp_path / "notebook.html"
+    views = "".join(maps._repr_html_() for maps in (run(), demo(text="a red cat")))
+    outer.write_text(f"<!doctype html><meta charset=utf-8><body style='color-scheme: dark'>{views}", "utf-8")
+    context = chromium.new_context(color_scheme="null")  # as without Playwright: a light system
+    page = context.new_page()
+    page.goto(outer.as_uri())
+    first, second = (page.frame_locator("iframe").nth(place) for place in (0, 1))
+    for inner in (first, second):
+        inner.locator("[data-ready]").wait_for()
+        ground = inner.locator("html").evaluate("(e) => getComputedStyle(e).backgroundColor")
+        assert sum(map(int, re.findall(r"\d+", ground)[:3])) < 100
+    kept = first.locator("button.chip.active").inner_text()
+    second.locator("button.chip", has_text="cat").click()
+    second.locator(".shown", has_text="cat").wait_for()
+    assert first.locator("button.chip.active").inner_text() == kept
+    context.close()
+
+
+def test_a_script_that_is_not_the_pages_does_not_run(opened, folder, chromium):
     page = opened("evil")
     assert page.evaluate("typeof alerted") == "undefined"
     assert chip(page, "alert").is_visible()
     assert shown(page)
+    # Nor would one that had got into the page.
+    text = (folder / "one.html").read_text("utf-8")
+    alien = "<script>hacked = 1</script><img src=x onerror='hacked = 1'><script src='data:,hacked = 1'></script>"
+    (folder / "alien.html").write_text(text.replace("<body>", f"<body>{alien}"), "utf-8")
+    page = chromium.new_page()
+    page.goto((folder / "alien.html").as_uri())
+    page.wait_for_selector("[data-ready]")
+    assert page.evaluate("typeof hacked") == "undefined"
+    page.close()
+
+
+def test_a_page_can_reach_nothing(chromium, folder):
+    page = chromium.new_page()
+    page.goto((folder / "one.html").as_uri())
+    page.wait_for_selector("[data-ready]")
+    refused = page.evaluate("""async () => {
+        const refused = [], outside = "http://127.0.0.1:9/", image = new Image();
+        addEventListener("securitypolicyviolation", (event) => refused.push(event.effectiveDirective));
+        image.src = outside;
+        await fetch(outside).catch(() => {});
+        const form = document.body.appendChild(document.createElement("form"));
+        form.action = outside;
+        form.submit();
+        await new Promise((done) => setTimeout(done, 300));
+        return refused;
+    }""")
+    assert sorted(refused) == ["connect-src", "form-action", "img-src"]
+    page.close()

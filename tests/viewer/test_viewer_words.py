@@ -66,6 +66,21 @@ def test_pointing_at_a_word_shows_it_and_leaving_brings_back_the_kept_one(opened
     assert shown(page).startswith("gris")
 
 
+def test_the_kept_word_is_let_go_by_another_click_and_the_picture_stands_alone(opened):
+    page = opened("one")
+    for keep in (chip(page, "gato").click, lambda: page.keyboard.press("Enter")):
+        keep()
+        page.mouse.move(5, 5)
+        told = shown(page)
+        kept = told.startswith("gato")
+        assert chip(page, "gato").get_attribute("aria-pressed") == str(kept).lower()
+        assert page.locator(".legend").is_visible() == kept
+        assert (pixels(page)[..., 3].max() > 0) == kept
+    assert told == "The picture alone"
+    chip(page, "rojo").hover()
+    assert shown(page).startswith("rojo")
+
+
 def test_every_share_is_that_of_the_maps(opened):
     page = opened("one")
     for word in run().words:
@@ -179,7 +194,7 @@ def test_patches_alone_are_a_page_too(opened):
 def test_the_table_between_words_is_read_by_keys_and_pointer(opened):
     page = opened("one")
     mass = run().relation("gato", "un")
-    page.get_by_role("cell", name=f"gato → un: {percent(mass)}").hover()
+    page.get_by_role("gridcell", name=f"gato → un: {percent(mass)}").hover()
     assert page.locator(".said").inner_text() == f"gato gives {percent(mass)} of its attention to un"
     page.mouse.move(5, 5)
     page.locator(".relation td[tabindex='0']").focus()
@@ -189,6 +204,27 @@ def test_the_table_between_words_is_read_by_keys_and_pointer(opened):
         page.locator(".said").inner_text()
         == f"rojo gives {percent(run().relation('rojo', 'gato'))} of its attention to gato"
     )
+
+
+def test_without_any_map_there_is_no_scale_and_nothing_to_set(opened):
+    page = opened("wordless")
+    for part in (".legend", ".controls", ".ranking"):
+        assert page.locator(part).is_hidden()
+    assert page.get_by_text("point at a word").count() == 0
+    assert "not captured in this run" in page.locator(".words .note").inner_text()
+    assert page.locator(".relation").is_visible()
+
+
+def test_what_is_not_captured_or_cut_off_is_told_in_words(opened):
+    page = opened("cut")
+    assert page.locator(".chip.cut").inner_text().startswith("gris")
+    assert "cut off" in page.locator(".words .note").inner_text()
+
+
+def test_a_prompt_of_more_than_one_text_is_shown_as_it_was_written(opened):
+    page = opened("switching")
+    assert page.locator(".words .note bdi").inner_text() == "a [red:blue:0.5] cat"
+    assert opened("one").locator(".words .note").count() == 0
 
 
 def test_what_was_not_recorded_is_said_with_the_place_to_record(opened):
@@ -236,5 +272,8 @@ def test_images_of_a_batch_are_chosen_one_by_one(opened):
     assert page.locator(".view:visible").get_attribute("data-index") == "0"
     page.get_by_role("button", name="image 2").click()
     assert page.locator(".view:visible").get_attribute("data-index") == "2"
+    page.locator("summary:visible", has_text="About").click()
+    assert page.locator("dt:visible", has_text="seed").locator("+ dd").inner_text() == "9"  # the batch's is 7
+    assert chip(page, "red").locator(".weight").inner_text().endswith("−0.5")
     chip(page, "mouse").hover()
     assert shown(page).startswith("mouse")

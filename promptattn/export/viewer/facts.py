@@ -61,8 +61,9 @@ def _own(meta: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     index, each = meta.get("image", 0), meta.get("num_images_per_prompt") or 1
     written = meta.get("prompt") or meta.get("weighted_prompts")
     for name, texts in (("prompt", written), ("negative prompt", meta.get("negative_prompt"))):
-        several = isinstance(texts, list | tuple) and len(texts) > 1
-        if text := _text(texts[index // each : index // each + 1] if several else texts):
+        if isinstance(texts, list | tuple) and len(texts) > 1:
+            texts = texts[index // each : index // each + 1]
+        if text := _text(texts):
             yield name, text
     seed = meta.get("seed")
     if isinstance(seed, int):

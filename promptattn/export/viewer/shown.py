@@ -41,7 +41,7 @@ def pictures_of(maps: HeatMaps, image: Any) -> list[Image.Image | None]:
     """The picture of each image of `maps`, RGB; `ExportError` where there are more or fewer."""
     if image is None:
         return [None] * len(maps)
-    given = list(image) if isinstance(image, Sequence) else [image]
+    given = list(image) if isinstance(image, Sequence) and not isinstance(image, str) else [image]
     if len(given) != len(maps):
         raise ExportError(f"The maps are of {len(maps)} images, but {len(given)} were given to lay them over.")
     return [as_rgb(one) for one in given]

@@ -13,7 +13,7 @@ function relationTable(relation, table) {
   const heads = words.map((word) => make("th", { scope: "col" }, make("span", {}, make("bdi", {}, word))));
   const sides = words.map((word) => make("th", { scope: "row" }, make("bdi", {}, word)));
   const body = make("tbody", {}, ...cells.map((row, i) => make("tr", {}, sides[i], ...row)));
-  const grid = make("table", { class: "relation" }, make("thead", {}, make("tr", {}, make("td"), ...heads)), body);
+  const grid = make("table", { class: "relation", role: "grid" }, make("thead", {}, make("tr", {}, make("td"), ...heads)), body);
 
   const quiet = relation.joint ? "Each row attends to the columns; the rest goes to the image, markers and other encoders." : "Each row attends to the columns; the rest goes to markers.";
   let entry = cells[0][0];
