@@ -52,7 +52,7 @@ class BatchResult:
 
 @dataclass(frozen=True)
 class Telling:
-    """Whom to tell what happens.
+    """Functions that are called with what happens.
 
     Attributes:
         stage: called with what begins now.

@@ -45,7 +45,7 @@ class Explanation:
         steps: of the run that schedules are resolved for.
         prompt, negative: the prompts' readings; None without a negative prompt.
         notes: what will and what will not act on this model, and why.
-        findings: everything to be told of the texts themselves, with a caret under the place.
+        findings: what is odd about the texts themselves, with a caret under the place.
     """
 
     model: ModelFacts

@@ -45,8 +45,9 @@ def plot(
         a `matplotlib.figure.Figure`: show it by leaving it last in a notebook's cell, keep it with `savefig`.
 
     Raises:
-        ExportError: where matplotlib is not installed, or for a list of other than one picture. CaptureError: for words
-            without maps, and for maps of several images. ConfigError: for `columns` below 1.
+        ExportError: where matplotlib is not installed, or for a list of other than one picture.
+        CaptureError: for words without maps, and for maps of several images.
+        ConfigError: for `columns` below 1.
     """
     if columns < 1:
         raise ConfigError(f"columns={columns} must be at least 1.")

@@ -32,7 +32,8 @@ def layer_shares(rule: Rule, masses: Mapping[str, NDArray[np.floating]]) -> dict
         masses: each layer's mass in one image, `[height, width, column]`, over all columns that were recorded.
 
     Raises:
-        ConfigError: when there is no such rule; CaptureError: when there is no layer.
+        ConfigError: when there is no such rule.
+        CaptureError: when there is no layer.
     """
     if rule not in RULES:
         raise ConfigError(f"There is no rule {rule!r} to combine layers by; choose one of {', '.join(RULES)}.")

@@ -133,7 +133,7 @@ class HeatMaps:
     def encoder(self, name: str) -> "HeatMaps":
         """The maps of one text encoder's copies of the words (`text_encoder_3`): its tokens, and its part of each word.
 
-        Of itself a word's map is the sum of its copies in all encoders.
+        Unless an encoder is chosen, a word's map is the sum of its copies in all of them.
         """
         if name not in self.encoders:
             raise CaptureError(

@@ -71,7 +71,7 @@ class Records:
 
     @property
     def complete(self) -> bool:
-        """Whether all that was to be recorded is there; not so while a run goes on, or where it was broken off."""
+        """Whether everything that was to be recorded is there; False while a run goes on, or where it was broken off."""
         return not self._missing
 
     @property
@@ -86,7 +86,7 @@ class Records:
 
     @property
     def dtype(self) -> str:
-        """In which the masses are stored: `float32` or `float16`. What is read of them is float32."""
+        """How the masses are stored: `float32` or `float16`. They are read as float32."""
         return self._index.plan.dtype
 
     @property
@@ -167,7 +167,8 @@ class Records:
             head: one head, which every one of those layers has.
 
         Raises:
-            CaptureError: when nothing of that was recorded; ConfigError for a choice that cannot be.
+            CaptureError: when nothing of that was recorded.
+            ConfigError: for a choice that cannot be.
         """
         check_steps(steps, "maps(steps=...)")
         wanted = [each for each in self if step in (None, each.step) and in_steps(steps, each.step, self.total_steps)]

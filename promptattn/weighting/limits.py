@@ -33,7 +33,7 @@ class Limit:
     source: str = "docs/methods.md"
 
     def size(self, method: Method, weight: float) -> float:
-        """Of a word of this weight, in the terms of `largest`."""
+        """How far a word of this weight goes, in the terms of `largest`."""
         match self.place:
             case "denoiser":
                 return abs(method.in_denoiser(weight))

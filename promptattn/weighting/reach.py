@@ -16,8 +16,8 @@ def check_reach(
     """Refuse a choice of layers, steps or rows for a method that does nothing in the denoiser's attention.
 
     Raises:
-        ConfigError: for an embedding method, and for `where="text"`: their embeddings every layer, row and step reads
-            alike.
+        ConfigError: for an embedding method, and for `where="text"`: the embeddings that these change are the same for
+            every layer, row and step.
     """
     if isinstance(method, Weighting) and method.where != "text":
         return

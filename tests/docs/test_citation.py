@@ -15,5 +15,6 @@ def test_the_citation_is_of_this_package():
     assert read["version"] == promptattn.__version__
     assert read["title"].startswith("promptattn")
     assert read["license"] == "Apache-2.0"
-    assert read["authors"] and all(author["name"] for author in read["authors"])
+    assert read["authors"]
+    assert all(author["name"] for author in read["authors"])
     assert read["message"]

@@ -23,7 +23,7 @@ class Model:
         capture: the relations that can be recorded; `text->text` of a model that has no joint attention is that of
             its text encoders, unless its pipeline encodes prompts itself.
         text_encoder: the text encoders, in words; words are weighted in all but those of which it says not.
-        tested: how: on what, and against what.
+        tested: on what it is tested, and against what; "" where it is refused.
         refused: the reason, a clause; None where it is served.
     """
 
