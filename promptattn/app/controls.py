@@ -1,22 +1,21 @@
 """The settings beside the tabs, which all of them share, and the wish that their values make."""
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from promptattn.app.offered import OWN, TOKENIZING, samplers, suited
+from promptattn.app.bounds import new_seed
+from promptattn.app.boxes import Written, prompt_box
+from promptattn.app.offered import suited
 from promptattn.app.runs import Wish
+from promptattn.app.samplers import OWN, samplers
 from promptattn.errors import PromptAttnError
 from promptattn.prompt.parsing import SYNTAXES
 from promptattn.weighting import METHODS, PLACES
 
 __all__ = ["Controls", "settings_column", "shown_wish", "wish_of"]
-
-_LARGEST_SEED = 2**31 - 1  # of those that are drawn; any that fits into 53 bits, which JavaScript has, can be typed
-_MOST_TEXT = 10_000  # characters
 
 
 @dataclass(frozen=True)
@@ -42,48 +41,48 @@ class Controls:
         return list(vars(self).values())
 
 
-def settings_column(models: Sequence[str]) -> Controls:
-    """Lay the settings out; the first of the models is chosen."""
+def settings_column(models: Sequence[str]) -> tuple[Controls, Written]:
+    """Lay the settings out, and among them the negative prompt; the first of the models is chosen."""
     first = suited(models[0])
     model = gr.Dropdown(list(models), value=models[0], label="Model", elem_id="pa-model")
-    negative = gr.Textbox(
-        label="Stay away from",
-        placeholder="negative prompt, weighted likewise",
-        lines=2,
-        max_length=_MOST_TEXT,
-        elem_classes="pa-prompt",
-        elem_id="pa-negative",
-    )
+    negative = prompt_box("Negative prompt", "", "negative", placeholder="what to stay away from", lines=2)
     sampler = gr.Dropdown(_samplers(models[0]), value=OWN, label="Sampler", elem_id="pa-sampler")
+    # Bounds are not gradio's, whose words for them do not say which of the numbers is meant.
     with gr.Row(elem_classes="pa-tight"):
-        seed = gr.Number(0, label="Seed", precision=0, minimum=0, min_width=90, scale=3, elem_id="pa-seed")
+        seed = gr.Number(0, label="Seed", placeholder="any", min_width=90, scale=3, elem_id="pa-seed")
         other = gr.Button("New seed", size="sm", scale=1, min_width=80, elem_id="pa-new-seed")
     with gr.Row(elem_classes="pa-tight"):
-        steps = gr.Number(first.steps, label="Steps", precision=0, minimum=1, min_width=80, elem_id="pa-steps")
-        guidance = gr.Number(first.guidance, label="Guidance", step=0.5, min_width=80, elem_id="pa-guidance")
-    with gr.Accordion("More", open=False):
+        steps = gr.Number(first.steps, label="Steps", min_width=80, elem_id="pa-steps", placeholder="usual")
+        guidance = gr.Number(
+            first.guidance, label="Guidance", step=0.5, min_width=80, elem_id="pa-guidance", placeholder="usual"
+        )
+    with gr.Accordion("More settings", open=False):
         with gr.Row(elem_classes="pa-tight"):
-            width = gr.Number(first.width, label="Width", precision=0, minimum=1, min_width=80)
-            height = gr.Number(first.height, label="Height", precision=0, minimum=1, min_width=80)
+            width = gr.Number(first.width, label="Width", min_width=80, elem_id="pa-width", placeholder="usual")
+            height = gr.Number(first.height, label="Height", min_width=80, elem_id="pa-height", placeholder="usual")
         syntax = gr.Dropdown(sorted(SYNTAXES), value="a1111", label="Written as", elem_id="pa-syntax")
-        method = gr.Dropdown(list(METHODS), value=METHODS[0], label="What a weight does")
-        where = gr.Dropdown(list(PLACES), value="auto", label="Where weights act")
-        strength = gr.Textbox(label="Exponent on weights", placeholder='6, or "exact" for plain odds', max_length=20)
-    controls = Controls(model, negative, sampler, seed, steps, guidance, height, width, syntax, method, where, strength)
+        method = gr.Dropdown(list(METHODS), value=METHODS[0], label="What a weight does", elem_id="pa-method")
+        where = gr.Dropdown(list(PLACES), value="auto", label="Where weights act", elem_id="pa-where")
+        strength = gr.Textbox(
+            label="Exponent on weights",
+            placeholder='6, or "exact" for plain odds',
+            max_length=20,
+            elem_id="pa-strength",
+        )
+    controls = Controls(
+        model, negative.box, sampler, seed, steps, guidance, height, width, syntax, method, where, strength
+    )
     quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    other.click(lambda: random.randint(0, _LARGEST_SEED), outputs=seed, **quiet)
+    other.click(new_seed, outputs=seed, **quiet)
     # Of a person's choice only: what a dropped image says is not to be overwritten by what suits its model.
     model.input(_of_model, model, [sampler, steps, guidance, height, width], **quiet)
-    return controls
+    return controls, negative
 
 
 def wish_of(values: Sequence[Any]) -> Wish:
-    """The wish that the values of :attr:`Controls.all` make; an emptied box is what suits the model."""
+    """The wish that the values of :attr:`Controls.all` make, as they are; an emptied box is None."""
     named = dict(zip(Controls.__dataclass_fields__, values, strict=True))
-    named["seed"] = int(named["seed"] or 0)
-    named["negative"] = (named["negative"] or "")[:_MOST_TEXT]
-    named["strength"] = _strength(named["strength"])
-    return Wish(**named)
+    return Wish(**{**named, "negative": named["negative"] or "", "strength": _strength(named["strength"])})
 
 
 def shown_wish(wish: Wish) -> list[Any]:
@@ -107,7 +106,6 @@ def _of_model(model: str) -> list[Any]:
 
 def _samplers(model: str) -> list[str]:
     try:
-        with TOKENIZING:
-            return samplers(model)
+        return list(samplers(model))
     except PromptAttnError:  # a model that cannot be had; the count below the prompt says why
         return [OWN]

@@ -1,52 +1,37 @@
-"""How many tokens a prompt takes in each text encoder, and where its windows end, as HTML."""
+"""How many tokens a prompt takes in each text encoder, and how they fill its windows, as HTML."""
 
+from collections.abc import Sequence
 from html import escape
-from typing import Any
 
-from promptattn.errors import PromptAttnError
-from promptattn.prompt import EncoderPlan, Prompt, parse, plan
+from promptattn.app.readings import Reading
 
 __all__ = ["counted"]
 
-
-def counted(pipe: Any, source: str, syntax: str = "a1111", steps: int = 20) -> str:
-    """A line for each text encoder: tokens used and free, a bar of its windows, and what is cut off.
-
-    A prompt that changes from step to step is counted as it is at its longest. What cannot be counted comes with the
-    reason.
-
-    Args:
-        steps: how many a run is to have, for prompts that change.
-    """
-    try:
-        plans = [plan(pipe, text).encoders for text in _texts(parse(source, syntax=syntax), steps)]
-    except PromptAttnError as error:
-        return f'<p class="pa-notes">{escape(str(error))}</p>'
-    longest = [max(readings, key=lambda each: len(each.tokens)) for readings in zip(*plans, strict=True)]
-    return "".join(_line(each) for each in longest)
+_NAMED = 4  # of the words that are cut off
+_DRAWN = 12  # windows: more are no picture any more
 
 
-def _texts(prompt: Prompt, steps: int) -> list[Prompt]:
-    """Every plain text that the prompt is at some step."""
-    moments = [each for _, each in prompt.timeline(steps)] if prompt.is_scheduled else [prompt]
-    parts = [part.prompt for moment in moments for part in moment.parts]
-    return [part for part in parts if part.is_plain] or [Prompt()]
+def counted(readings: Sequence[Reading]) -> str:
+    """A line for each text encoder: a bar of each window, tokens used, and what is cut off."""
+    return "".join(_line(each) for each in readings)
 
 
-def _line(encoder: EncoderPlan) -> str:
-    frame = len(encoder.frame.before) + len(encoder.frame.after)
-    room = max(1, encoder.window - frame)
-    used = [len(chunk.tokens) for chunk in encoder.chunks]
+def _line(reading: Reading) -> str:
+    used, room = reading.used, reading.room
     bars = "".join(
-        f'<span class="pa-window" title="window {number}: {tokens} of {room} tokens">'
+        f'<span class="pa-window" title="window {number}: {tokens} of {room} tokens" aria-hidden="true">'
         f'<span class="pa-used" style="width:{100 * min(tokens, room) / room:.1f}%"></span></span>'
-        for number, tokens in enumerate(used, start=1)
+        for number, tokens in enumerate(used if len(used) <= _DRAWN else (), start=1)
     )
     windows = f" in {len(used)} windows" if len(used) > 1 else ""
     said = f"{sum(used)} of {room * len(used)} tokens{windows}"
-    cut = ", ".join(word.text for word in encoder.cut)
-    lost = f' <span class="pa-finding">cut off: {escape(cut)}</span>' if cut else ""
+    lost = f' <span class="pa-lost">{escape(_cut(reading.cut))}</span>' if reading.cut else ""
     return (
-        f'<div class="pa-count"><span class="pa-encoder">{escape(encoder.name)}</span>{bars}'
+        f'<div class="pa-count"><span class="pa-encoder">{escape(reading.encoder)}</span>{bars}'
         f"<span>{said}</span>{lost}</div>"
     )
+
+
+def _cut(words: Sequence[str]) -> str:
+    more = f" and {len(words) - _NAMED} more" if len(words) > _NAMED else ""
+    return f"cut off: {', '.join(words[:_NAMED])}{more}"

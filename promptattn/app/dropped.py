@@ -1,14 +1,17 @@
 """What a dropped image says of how it was made, as values of the page's controls."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from promptattn.app.offered import OWN, samplers
+from promptattn.app.bounds import most_side
 from promptattn.app.runs import Wish
-from promptattn.errors import ExportError
+from promptattn.app.samplers import OWN, changed_options, sampler_of, samplers
+from promptattn.errors import ExportError, PromptAttnError
 from promptattn.export import read_image
+from promptattn.prompt.parsing import SYNTAXES
+from promptattn.weighting import METHODS, PLACES
 
 __all__ = ["Dropped", "read_dropped"]
 
@@ -46,7 +49,8 @@ def read_dropped(file: Path, models: tuple[str, ...], shown: Wish, *, most_bytes
     """
     size = file.stat().st_size
     if size > most_bytes:
-        raise ExportError(f"The image has {size / 2**20:.1f} MB; {most_bytes / 2**20:.0f} MB are read at most.")
+        megabytes, most = size / 2**20, most_bytes / 2**20
+        raise ExportError(f"{file.name} has {megabytes:.1f} MB, and {most:.0f} MB are taken at most (--max-upload-mb).")
     try:
         read = read_image(file)
     except ExportError as error:
@@ -58,6 +62,7 @@ def read_dropped(file: Path, models: tuple[str, ...], shown: Wish, *, most_bytes
         notes.append(f"it was made by {model!r:.60}, which is not offered here; the model stays {shown.model}")
         model = shown.model
     notes += _left_out(settings)
+    height, width = _size(settings, model, shown, notes)
     wish = Wish(
         model=model,
         negative=read.negative_prompt or "",
@@ -65,11 +70,11 @@ def read_dropped(file: Path, models: tuple[str, ...], shown: Wish, *, most_bytes
         seed=_whole(settings.get("seed"), shown.seed),
         steps=_whole(settings.get("num_inference_steps"), shown.steps),
         guidance=_number(settings.get("guidance_scale"), shown.guidance),
-        height=_whole(settings.get("height"), shown.height),
-        width=_whole(settings.get("width"), shown.width),
-        syntax=str(settings.get("syntax", shown.syntax)),
-        method=str(settings.get("weighting", shown.method)),
-        where=str(settings.get("where", shown.where)),
+        height=height,
+        width=width,
+        syntax=_one_of(SYNTAXES, settings.get("syntax"), shown.syntax, "syntax", notes),
+        method=_one_of(METHODS, settings.get("weighting"), shown.method, "weighting", notes),
+        where=_one_of(PLACES, settings.get("where"), shown.where, "where", notes),
         strength=settings.get("strength", shown.strength),
     )
     return Dropped(read.prompt, wish, tuple(notes))
@@ -81,15 +86,38 @@ def _left_out(settings: Mapping[str, Any]) -> list[str]:
 
 
 def _sampler(scheduler: Any, model: str, notes: list[str]) -> str:
-    """The sampler's name where the model can have it; the model's own where it is that."""
+    """What the sampler is called here, where the model can have it; the model's own where it cannot."""
     if not isinstance(scheduler, Mapping):
         return OWN
-    name = str(scheduler.get("name"))
-    own, *others = samplers(model)
-    if name in others:
-        return name
-    notes.append(f"its sampler {name:.60} does not fit {model}, which keeps its own")
-    return own
+    name = sampler_of(scheduler)
+    try:
+        if name not in samplers(model):
+            notes.append(f"its sampler {name:.60} does not fit {model}, which keeps its own")
+            return OWN
+        other = changed_options(model, name, scheduler.get("options") or {})
+    except PromptAttnError:  # the model cannot be had; the line below the prompt says why
+        return OWN
+    if other:
+        listed = ", ".join(f"{option} ({value!r:.40})" for option, value in other.items())
+        notes.append(f"its sampler had other options, which stay as {model} has them: {listed}")
+    return name
+
+
+def _size(settings: Mapping[str, Any], model: str, shown: Wish, notes: list[str]) -> tuple[int | None, int | None]:
+    """Height and width, where the model can make an image of that size."""
+    height, width = _whole(settings.get("height"), shown.height), _whole(settings.get("width"), shown.width)
+    most = most_side(model)
+    if max(height or 0, width or 0) <= most:
+        return height, width
+    notes.append(f"its {width} x {height} pixels are more than {model} makes here, {most} a side; the size stays")
+    return shown.height, shown.width
+
+
+def _one_of(known: Collection[str], value: Any, otherwise: str, name: str, notes: list[str]) -> str:
+    if value is None or value in known:
+        return value or otherwise
+    notes.append(f"its {name}, {value!r:.60}, is none that the page knows; it stays {otherwise}")
+    return otherwise
 
 
 def _whole(value: Any, otherwise: Any) -> Any:

@@ -1,61 +1,37 @@
-// Ctrl+Up and Ctrl+Down on a prompt: the weight of the selected words, in A1111's syntax. Pure functions first.
+// Ctrl+Up, Ctrl+Down and the buttons beside a prompt: both move the weight of the words that are selected in it.
 
-const STEP = 5; // hundredths
-
-/** Where the words under a selection begin and end: grown to whole words, blanks at its ends left off. */
-export function wordsAt(text, start, end) {
-  const letter = (at) => at >= 0 && at < text.length && /[\p{L}\p{M}\p{N}_'’-]/u.test(text[at]);
-  if (start === end && !letter(start) && letter(start - 1)) start = end = start - 1;
-  if (start !== end) {
-    while (start < end && /\s/.test(text[start])) start += 1;
-    while (end > start && /\s/.test(text[end - 1])) end -= 1;
-  }
-  while (letter(start) && letter(start - 1)) start -= 1;
-  while (letter(end) && (end === start || letter(end - 1))) end += 1;
-  return [start, end];
-}
-
-/** The bracket and number right round a range, `(words:1.2)` or `(words)`; null where there is none. */
-export function weightRound(text, start, end) {
-  if (text[start - 1] !== "(" || text[start - 2] === "\\") return null;
-  const found = /^(?:\s*:\s*([+-]?\d*\.?\d+)\s*)?\)/.exec(text.slice(end));
-  if (!found) return null;
-  const weight = found[1] === undefined ? 1.1 : Number(found[1]);
-  return { start: start - 1, end: end + found[0].length, weight };
-}
-
-/** The text with the selected words' weight moved by so many steps, and where these words stand in it then. */
-export function moved(text, start, end, steps) {
-  [start, end] = inside(text, ...wordsAt(text, start, end));
-  if (start === end) return { text, start, end };
-  const round = weightRound(text, start, end);
-  const from = round ? round.start : start;
-  const to = round ? round.end : end;
-  const hundredths = Math.round((round ? round.weight : 1) * 100) + STEP * steps;
-  const words = text.slice(start, end);
-  const written = hundredths === 100 ? words : `(${words}:${String(hundredths / 100)})`;
-  const first = from + (hundredths === 100 ? 0 : 1);
-  return { text: text.slice(0, from) + written + text.slice(to), start: first, end: first + words.length };
-}
-
-/** A selection that takes in its whole bracket stands for what is in it. */
-function inside(text, start, end) {
-  const whole = /^\((.*?)(?:\s*:\s*[+-]?\d*\.?\d+\s*)?\)$/su.exec(text.slice(start, end));
-  return whole && !/[()]/.test(whole[1]) ? [start + 1, start + 1 + whole[1].length] : [start, end];
-}
-
-/** Listen for the keys in every prompt box of the page, also in those that come later. */
-export function listen(root) {
-  root.addEventListener("keydown", (event) => {
-    const box = event.target;
-    const steps = { ArrowUp: 1, ArrowDown: -1 }[event.key];
-    if (!steps || !(event.ctrlKey || event.metaKey) || !box.matches?.(".pa-prompt textarea")) return;
-    event.preventDefault();
-    const after = moved(box.value, box.selectionStart, box.selectionEnd, steps);
-    // As if it had been typed, so that the page hears of it and Ctrl+Z takes it back where the browser can.
-    box.select();
-    if (!document.execCommand("insertText", false, after.text)) box.value = after.text;
+/** Move the weight of what is selected in a prompt box, as if it had been typed: the browser can take it back. */
+function weigh(box, steps) {
+  const syntax = box.closest(".pa-writing").querySelector("[data-syntax]")?.dataset.syntax;
+  const change = moved(box.value, box.selectionStart, box.selectionEnd, steps, syntax);
+  if (!change) return;
+  const before = document.activeElement;
+  const { scrollTop } = box;
+  box.focus({ preventScroll: true });
+  box.setSelectionRange(change.from, change.to);
+  if (!document.execCommand("insertText", false, change.written)) {
+    box.setRangeText(change.written, change.from, change.to);
     box.dispatchEvent(new Event("input", { bubbles: true }));
-    box.setSelectionRange(after.start, after.end);
+  }
+  box.setSelectionRange(change.start, change.end);
+  box.scrollTop = scrollTop;
+  before?.focus({ preventScroll: true });
+}
+
+/** Listen in every prompt of the page, also in those that come later. */
+function listenToKeys(root) {
+  root.addEventListener("keydown", (event) => {
+    const steps = { ArrowUp: 1, ArrowDown: -1 }[event.key];
+    const isOurs = (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey;
+    if (!steps || !isOurs || !event.target.matches?.(".pa-prompt textarea")) return;
+    event.preventDefault();
+    weigh(event.target, steps);
+  });
+  const button = (event) => event.target.closest?.(".pa-nudge button");
+  // A pressed button must not take the words' selection away.
+  root.addEventListener("mousedown", (event) => button(event) && event.preventDefault());
+  root.addEventListener("click", (event) => {
+    const steps = Number(button(event)?.dataset.steps);
+    if (steps) weigh(button(event).closest(".pa-writing").querySelector("textarea"), steps);
   });
 }

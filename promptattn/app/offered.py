@@ -7,13 +7,10 @@ from typing import Any
 
 from promptattn.config import preset
 
-__all__ = ["OWN", "TOKENIZING", "Suited", "samplers", "suited", "tokenizers"]
+__all__ = ["TOKENIZING", "Suited", "suited", "tokenizers"]
 
 TOKENIZING = Lock()
 """To be held while text is cut into tokens: the tokenizers of the library are not for several threads at once."""
-
-OWN = "the model's own"
-"""The sampler that is no choice."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +37,3 @@ def tokenizers(model: str) -> Any:
     from promptattn.run.loading.load import load_tokenizers
 
     return load_tokenizers(model)
-
-
-def samplers(model: str) -> list[str]:
-    """`OWN`, and the names of the schedulers that its own can give way to."""
-    import diffusers
-
-    _, name = tokenizers(model).config.get("scheduler") or (None, None)
-    own = getattr(diffusers, str(name), None)
-    if own is None or not hasattr(own, "_compatibles"):
-        return [OWN]
-    fitting = {name, *(each.__name__ for each in own().compatibles if not hasattr(each, "_backends"))}
-    return [OWN, *sorted(fitting)]

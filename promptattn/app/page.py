@@ -7,12 +7,14 @@ from typing import Any
 import gradio as gr
 
 from promptattn.app.answering import Answers
+from promptattn.app.boxes import prompt_box
 from promptattn.app.controls import Controls, settings_column, shown_wish, wish_of
 from promptattn.app.dropped import read_dropped
 from promptattn.app.messages import notes, problem, said
-from promptattn.app.prompts import prompt_box
+from promptattn.app.prompts import show_while_typed
 from promptattn.app.runs import Pipelines
 from promptattn.app.session import Session, Sessions
+from promptattn.app.turns import Turns
 from promptattn.errors import PromptAttnError
 
 __all__ = ["page_of"]
@@ -22,11 +24,12 @@ _KEYS = '<p class="pa-keys"><kbd>Ctrl</kbd> <kbd>↑</kbd> <kbd>↓</kbd> weigh 
 _PROMPT = "un gato (rojo:1.4) persigue a un ratón gris"
 _PLAIN = "un gato rojo persigue a un ratón gris"
 _TEMPLATE = "un gato (rojo:{0.5,1,1.5,2}) persigue a un ratón gris"
+_EXAMPLE = "a (red:1.4) cat left of a [blue] star"
 _IMAGES = [".png", ".jpg", ".jpeg", ".webp"]
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
-def page_of(models: Sequence[str], pipelines: Pipelines, folder: Path, *, most_bytes: int) -> gr.Blocks:
+def page_of(models: Sequence[str], pipelines: Pipelines, turns: Turns, folder: Path, *, most_bytes: int) -> gr.Blocks:
     """The page as gradio's blocks, to be served by :func:`promptattn.app.serving.serve`.
 
     Args:
@@ -34,7 +37,7 @@ def page_of(models: Sequence[str], pipelines: Pipelines, folder: Path, *, most_b
         folder: where the files of open pages lie.
         most_bytes: of a dropped image.
     """
-    answers = Answers(pipelines, tuple(models))
+    answers = Answers(pipelines, turns, tuple(models))
     with gr.Blocks(title="promptattn", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)) as page:
         session = gr.State(None, delete_callback=_closed)
         _following(page, session, Sessions(folder))
@@ -43,25 +46,27 @@ def page_of(models: Sequence[str], pipelines: Pipelines, folder: Path, *, most_b
             with gr.Column(scale=3, min_width=340, elem_classes="pa-main"):
                 tabs = gr.Tabs()
             with gr.Column(scale=1, min_width=260, elem_classes="pa-settings"):
-                controls = settings_column(models)
-                image = gr.File(label="An image to go on from", file_types=_IMAGES, height=150, elem_id="pa-drop")
-                of_image = gr.HTML(elem_id="pa-dropped", apply_default_css=False)
+                controls, negative = settings_column(models)
+                image, of_image = _dropping_place()
         with tabs:
-            with gr.Tab("Image"):
-                prompt = prompt_box(page, controls, "Prompt", _PROMPT, "prompt")
-                _running("make", "Make the image", "Save the image", answers.image, session, [prompt], controls)
-            with gr.Tab("Sweep"):
+            with gr.Tab("Image", id="image"):
+                prompt = prompt_box("Prompt", _PROMPT, "prompt", placeholder=_EXAMPLE)
+                _running("make", "Make the image", "Save the image", answers.image, session, [prompt.box], controls)
+            with gr.Tab("Sweep", id="sweep"):
                 label = "Prompt with values in braces, such as {0.5..2:0.5} or {red,blue}"
-                template = prompt_box(page, controls, label, _TEMPLATE, "template", is_template=True)
-                _running("sweep", "Make all images", "Save all of it", answers.grid, session, [template], controls)
-            with gr.Tab("Compare"):
+                template = prompt_box(label, _TEMPLATE, "template", placeholder=_TEMPLATE)
+                _running("sweep", "Make all images", "Save all of it", answers.grid, session, [template.box], controls)
+            with gr.Tab("Compare", id="compare"):
                 with gr.Row():
                     with gr.Column():
-                        before = prompt_box(page, controls, "Before", _PLAIN, "before")
+                        before = prompt_box("Before", _PLAIN, "before", placeholder=_EXAMPLE)
                     with gr.Column():
-                        after = prompt_box(page, controls, "After", _PROMPT, "after")
-                _running("compare", "Compare", "Save the page", answers.pair, session, [before, after], controls)
-        _dropping(image, of_image, prompt, controls, tuple(models), most_bytes)
+                        after = prompt_box("After", _PROMPT, "after", placeholder=_EXAMPLE)
+                pair = [before.box, after.box]
+                _running("compare", "Compare", "Save the page", answers.pair, session, pair, controls)
+        for written in (prompt, template, before, after, negative):
+            show_while_typed(page, written, controls, is_template=written is template)
+        _dropping(image, of_image, tabs, prompt.box, controls, tuple(models), most_bytes)
     return page
 
 
@@ -91,29 +96,21 @@ def _running(
         save = gr.DownloadButton(saving, visible=False, scale=0, min_width=150, elem_id=f"pa-{name}-save")
     told = gr.HTML(elem_id=f"pa-{name}-told", elem_classes="pa-told", apply_default_css=False)
     viewer = gr.HTML(elem_id=f"pa-{name}-viewer", elem_classes="pa-viewer", apply_default_css=False)
-    # The page says that it wants a run before it waits for its turn, so that it can be stopped while it waits.
-    start.click(_wanted, session, None, **_QUIET).success(
+    start.click(
         run,
         [session, *boxes, *controls.all],
         [viewer, told, save],
         show_progress="full",
         show_progress_on=told,
         api_visibility="private",
-        concurrency_id="run",
-        concurrency_limit=1,
+        concurrency_limit=None,  # turns are our own: they can be given up while waiting, and have words of their own
     )
-    stop.click(_unwanted, session, None, **_QUIET)
+    stop.click(_unwanted, session, told, **_QUIET)
 
 
-def _wanted(session: Session | None) -> None:
-    if session is None:
-        raise gr.Error("The page is not ready yet; try again in a moment.", print_exception=False)
-    session.stopped.clear()
-
-
-def _unwanted(session: Session | None) -> None:
-    if session is not None:
-        session.stopped.set()
+def _unwanted(session: Session | None) -> Any:
+    stopped = session is not None and session.stop()
+    return gr.skip() if stopped else said("Nothing is running.")
 
 
 def _closed(session: Session | None) -> None:
@@ -121,11 +118,24 @@ def _closed(session: Session | None) -> None:
         session.close()
 
 
+def _dropping_place() -> tuple[gr.File, gr.HTML]:
+    """Where an image is dropped, and what was taken from it or why not; see `drop.js`."""
+    image = gr.File(label="An image whose prompt to take over", file_types=_IMAGES, height=150, elem_id="pa-drop")
+    gr.HTML('<p id="pa-refused" class="pa-problem" role="alert"></p>', apply_default_css=False)
+    return image, gr.HTML(elem_id="pa-dropped", apply_default_css=False)
+
+
 def _dropping(
-    image: gr.File, told: gr.HTML, prompt: gr.Textbox, controls: Controls, models: tuple[str, ...], most_bytes: int
+    image: gr.File,
+    told: gr.HTML,
+    tabs: gr.Tabs,
+    prompt: gr.Textbox,
+    controls: Controls,
+    models: tuple[str, ...],
+    most_bytes: int,
 ) -> None:
     def take(file: str | None, *values: Any) -> list[Any]:
-        unchanged = [gr.skip() for _ in (prompt, *controls.all)]
+        unchanged = [gr.skip() for _ in (tabs, prompt, *controls.all)]
         if file is None:
             return [gr.skip(), *unchanged]
         path = Path(file)
@@ -136,8 +146,8 @@ def _dropping(
         finally:
             path.unlink(missing_ok=True)
         words = said(f"Taken over from {path.name}.") + notes(found.notes)
-        return [words, found.prompt, *shown_wish(found.wish)]
+        return [words, gr.Tabs(selected="image"), found.prompt, *shown_wish(found.wish)]
 
-    image.upload(take, [image, *controls.all], [told, prompt, *controls.all], **_QUIET).then(
+    image.upload(take, [image, *controls.all], [told, tabs, prompt, *controls.all], **_QUIET).then(
         lambda: None, outputs=image, **_QUIET
     )

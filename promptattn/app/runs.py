@@ -1,40 +1,39 @@
-"""Runs for several people: one pipeline of each model, one run at a time on it, and each can be stopped."""
+"""What a run of the page does: an image, a sweep or a comparison, told step by step, and stopped at any of them."""
 
+import gc
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Event, Lock, get_ident
+from threading import Event, get_ident
 from typing import Any, TextIO
 
-from promptattn.app.offered import OWN
-from promptattn.errors import PromptAttnWarning
+from promptattn.app.samplers import OWN, scheduler_of
+from promptattn.app.turns import Stopped
+from promptattn.errors import PromptAttnError, PromptAttnWarning
 from promptattn.export import Comparison, compare
 from promptattn.run import Generation, generate, load
 from promptattn.run.cost.estimate import Estimate
+from promptattn.run.cost.shortage import is_shortage
 from promptattn.run.loading.schedulers import set_scheduler
 from promptattn.run.progress import overall
 from promptattn.sweeps import Sweep, sweep
 
-__all__ = ["MOST_SWEPT", "Pipelines", "Stopped", "Told", "Wish", "compared", "heard", "made", "swept"]
+__all__ = ["MOST_SWEPT", "Pipelines", "Told", "Wish", "compared", "heard", "made", "swept"]
 
 MOST_SWEPT = 36
 """Images of one sweep: somebody else may be waiting."""
 
 
-class Stopped(Exception):
-    """The person who asked for a run does not want it any more."""
-
-
 @dataclass(frozen=True)
 class Wish:
-    """The settings that all tabs share; None is what suits the model."""
+    """The settings that all tabs share; None is what suits the model, and for the seed any."""
 
     model: str
     negative: str = ""
     sampler: str = OWN
-    seed: int = 0
+    seed: int | None = 0
     steps: int | None = None
     guidance: float | None = None
     height: int | None = None
@@ -76,8 +75,7 @@ class Told:
 
 
 class Pipelines:
-    """The pipelines that are loaded. A run has one to itself, since weighting changes it for the length of a run, and
-    there is one run at a time: two would not fit where one does, and each would take twice as long.
+    """The pipelines that are loaded, for one run at a time; see :class:`promptattn.app.turns.Turns`.
 
     Args:
         device: where pipelines go, as for :func:`promptattn.load`.
@@ -86,30 +84,42 @@ class Pipelines:
 
     def __init__(self, device: str = "auto", most: int = 2) -> None:
         self._device, self._most = device, most
-        self._lock = Lock()
         self._loaded: OrderedDict[str, Any] = OrderedDict()
+
+    def holds(self, model: str) -> bool:
+        """Whether a run of the model need not load it first."""
+        return model in self._loaded
 
     @contextmanager
     def taken(self, model: str, sampler: str = OWN) -> Iterator[Any]:
-        """The pipeline of a model, with that sampler, for nobody else meanwhile."""
-        with self._lock:
-            pipe = self._pipe(model)
-            before = pipe.scheduler
-            try:
-                if sampler != OWN:
-                    set_scheduler(pipe, sampler, {})
-                yield pipe
-            finally:
-                pipe.scheduler = before
+        """The pipeline of a model, with that sampler until the context is left."""
+        pipe = self._pipe(model)
+        before = pipe.scheduler
+        try:
+            if sampler != OWN:
+                set_scheduler(pipe, *scheduler_of(sampler))
+            yield pipe
+        finally:
+            pipe.scheduler = before
 
     def _pipe(self, model: str) -> Any:
         if model not in self._loaded:
             # Made room for first, so that two large models are not in memory where one would fit.
-            while len(self._loaded) >= self._most:
-                self._loaded.popitem(last=False)
-            self._loaded[model] = load(model, device=self._device)
+            self._drop_all_but(self._most - 1)
+            try:
+                self._loaded[model] = load(model, device=self._device)
+            except PromptAttnError as error:
+                if not self._loaded or error.__cause__ is None or not is_shortage(error.__cause__):
+                    raise
+                self._drop_all_but(0)
+                self._loaded[model] = load(model, device=self._device)
         self._loaded.move_to_end(model)
         return self._loaded[model]
+
+    def _drop_all_but(self, kept: int) -> None:
+        while len(self._loaded) > kept:
+            self._loaded.popitem(last=False)
+        gc.collect()  # modules refer to one another: their memory is free when this has run
 
 
 def made(pipelines: Pipelines, wish: Wish, prompt: str, told: Told) -> Generation:
@@ -149,9 +159,10 @@ def _followed(told: Told) -> dict[str, Any]:
 
 @contextmanager
 def heard(told: Told) -> Iterator[None]:
-    """Keep this thread's warnings for the page; those of other threads are somebody else's, and go where they went."""
-    if told.stopped.is_set():  # while it waited for its turn
-        raise Stopped
+    """Keep this thread's warnings for the page; those of other threads are somebody else's, and go where they went.
+
+    What is done about warnings holds for the whole process, so that there is one at a time: a run that has its turn.
+    """
     mine = get_ident()
     with warnings.catch_warnings():
         warnings.simplefilter("always", PromptAttnWarning)

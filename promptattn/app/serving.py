@@ -12,11 +12,14 @@ import gradio as gr
 
 from promptattn.app.page import page_of
 from promptattn.app.runs import Pipelines
+from promptattn.app.turns import Turns
 from promptattn.config import preset_names
 
 __all__ = ["LOOPBACK", "serving"]
 
 LOOPBACK = "127.0.0.1"
+
+_THREADS = 40  # for all that is quick
 
 
 @contextmanager
@@ -44,13 +47,14 @@ def serving(
     """
     # Everything that is sent or made lies here, and goes when the context is left.
     with tempfile.TemporaryDirectory(prefix="promptattn-") as folder, _environment(GRADIO_TEMP_DIR=folder):
-        offered = tuple(models) or _with_first("shapes", preset_names())
-        page = page_of(offered, Pipelines(device), Path(folder), most_bytes=upload_mb * 2**20)
-        page.queue(max_size=queue)
+        offered = models or _shipped_first(preset_names())
+        page = page_of(offered, Pipelines(device), Turns(queue), Path(folder), most_bytes=upload_mb * 2**20)
+        page.queue()
         _, address, _ = page.launch(
             server_name=host,
             server_port=port,
             max_file_size=upload_mb * 2**20,
+            max_threads=_THREADS + queue,  # a run that waits has one
             prevent_thread_lock=True,
             inbrowser=False,
             share=False,
@@ -61,7 +65,7 @@ def serving(
             run_history=False,
             enable_monitoring=False,
             footer_links=[],
-            **_look(),
+            **_look(upload_mb),
         )
         try:
             yield address
@@ -69,20 +73,22 @@ def serving(
             page.close(verbose=False)
 
 
-def _with_first(first: str, names: Sequence[str]) -> tuple[str, ...]:
-    return (first, *(each for each in names if each != first))
+def _shipped_first(names: Sequence[str]) -> list[str]:
+    """Those first that are here already."""
+    return sorted(names, key=lambda name: (not name.startswith("shapes"), name))
 
 
-def _look() -> dict[str, Any]:
-    """Fonts of the system, our colours, and the keys: nothing comes from the network."""
+def _look(upload_mb: int) -> dict[str, Any]:
+    """Fonts of the system, our colours and our scripts: nothing comes from the network."""
     here = files("promptattn.app")
-    keys = (here / "keys.js").read_text(encoding="utf-8")
+    scripts = [(here / name).read_text(encoding="utf-8") for name in ("weights.js", "keys.js", "drop.js")]
+    script = "\n".join([*scripts, f"listenToKeys(document); listenToDrops(document, {upload_mb});"])
     system = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
     mono = ("ui-monospace", "SF Mono", "Menlo", "Consolas", "monospace")
     return {
         "theme": gr.themes.Base(font=system, font_mono=mono),
         "css": (here / "app.css").read_text(encoding="utf-8"),
-        "head": f'<script type="module">{keys}\nlisten(document);</script>',
+        "head": f'<script type="module">{script}</script>',
     }
 
 

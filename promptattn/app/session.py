@@ -1,9 +1,13 @@
-"""What one open page has to itself: a folder for its files, and whether its run is to stop."""
+"""What one open page has to itself: a folder for its files, and the run that it is waiting for."""
 
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from threading import Event
+from threading import Event, Lock
+
+from promptattn.errors import ConfigError
 
 __all__ = ["Session", "Sessions"]
 
@@ -19,8 +23,33 @@ class Session:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / f"page-{secrets.token_hex(16)}"
-        self.stopped = Event()
         self._results: list[Path] = []
+        self._lock = Lock()
+        self._stopped: Event | None = None  # of the run that is on
+
+    @contextmanager
+    def running(self) -> Iterator[Event]:
+        """The run of this page, of which there is one at a time; gives what is set when it is to stop.
+
+        Raises:
+            ConfigError: when another run of the page is not over yet.
+        """
+        stopped = Event()
+        with self._lock:
+            if self._stopped is not None:
+                raise ConfigError("Another run of yours is not over yet: wait for it, or stop it in its tab.")
+            self._stopped = stopped
+        try:
+            yield stopped
+        finally:
+            self._stopped = None
+
+    def stop(self) -> bool:
+        """End the page's run at its next step; whether there is one."""
+        stopped = self._stopped
+        if stopped is not None:
+            stopped.set()
+        return stopped is not None
 
     def fresh(self) -> Path:
         """Where the next result may be written; the folder does not exist, and the oldest result is removed."""
@@ -33,7 +62,7 @@ class Session:
 
     def close(self) -> None:
         """Stop what runs for the page, and remove its files."""
-        self.stopped.set()
+        self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -7,8 +7,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from promptattn.app.dropped import read_dropped
-from promptattn.app.offered import OWN
 from promptattn.app.runs import Wish
+from promptattn.app.samplers import OWN
 from promptattn.errors import ExportError
 from promptattn.export import write_image
 
@@ -32,9 +32,9 @@ SETTINGS = {
 }
 
 
-def dropped(folder, *, most_bytes=10**6, **changed):
+def dropped(folder, *, most_bytes=10**6, size=(64, 64), **changed):
     file = folder / "gato.png"
-    write_image(Image.new("RGB", (64, 64)), file, {**SETTINGS, **changed}, 0)
+    write_image(Image.new("RGB", size), file, {**SETTINGS, **changed}, 0)
     return read_dropped(file, MODELS, SHOWN, most_bytes=most_bytes)
 
 
@@ -44,7 +44,7 @@ def test_prompt_and_settings_come_back(tmp_path):
     assert found.wish == Wish(
         "shapes",
         negative="azul",
-        sampler="EulerDiscreteScheduler",
+        sampler="Euler",
         seed=7,
         steps=5,
         guidance=2.5,
@@ -63,7 +63,7 @@ def test_a_parameters_text_of_a1111_comes_back_and_the_rest_stays(tmp_path):
     found = read_dropped(tmp_path / "theirs.png", MODELS, SHOWN, most_bytes=10**6)
     assert found.prompt == "a (red:1.2) cat"
     assert (found.wish.seed, found.wish.steps, found.wish.model) == (5, 9, "shapes")
-    assert found.wish.sampler == "EulerAncestralDiscreteScheduler"
+    assert found.wish.sampler == "Euler a"
     assert found.wish.guidance == SHOWN.guidance
 
 
@@ -73,18 +73,48 @@ def test_a_parameters_text_of_a1111_comes_back_and_the_rest_stays(tmp_path):
         ({"model": "somebody/elses"}, "'somebody/elses', which is not offered here; the model stays shapes"),
         ({"clip_skip": 2}, "no control for clip_skip, which was 2"),
         ({"layers": ["mid_block"]}, "no control for layers, which was ['mid_block']"),
+        ({"size": (512, 768)}, "512 x 768 pixels are more than shapes makes here, 256 a side; the size stays"),
+        ({"weighting": "magic"}, "its weighting, 'magic', is none that the page knows; it stays attention"),
+        (
+            {"scheduler": {"name": "EulerDiscreteScheduler", "options": {"timestep_spacing": "linspace"}}},
+            "its sampler had other options, which stay as shapes has them: timestep_spacing ('linspace')",
+        ),
+        (
+            {"scheduler": {"name": "EulerDiscreteScheduler", "options": {"use_exponential_sigmas": True}}},
+            "its sampler had other options, which stay as shapes has them: use_exponential_sigmas (True)",
+        ),
         ({"scheduler": {"name": "NoScheduler"}}, "its sampler NoScheduler does not fit shapes"),
         (
             {"model": "shapes-dit", "scheduler": {"name": "DDIMScheduler"}},
-            "its sampler DDIMScheduler does not fit shapes-dit",
+            "its sampler DDIM does not fit shapes-dit",
         ),
     ],
 )
 def test_what_cannot_be_taken_over_is_said(tmp_path, changed, said):
     found = dropped(tmp_path, **changed)
     assert any(said in note for note in found.notes)
-    if "scheduler" in changed:
+    if "does not fit" in said:
         assert found.wish.sampler == OWN
+    assert (found.wish.width, found.wish.height, found.wish.method) == (64, 64, "attention")
+
+
+def test_karras_sigmas_are_taken_over_by_the_name_of_the_sampler(tmp_path):
+    options = {"use_karras_sigmas": True}
+    found = dropped(tmp_path, scheduler={"name": "DPMSolverMultistepScheduler", "options": options})
+    assert found.wish.sampler == "DPM++ 2M Karras"
+    assert not [note for note in found.notes if "sampler" in note]
+
+
+def test_an_image_of_the_page_itself_comes_back_without_a_word_on_its_sampler(tmp_path):
+    import promptattn
+    from promptattn.run.loading.schedulers import set_scheduler
+
+    pipe = promptattn.load("shapes")
+    set_scheduler(pipe, "EulerDiscreteScheduler", {"use_karras_sigmas": True})
+    made = promptattn.generate(pipe, "a cat", num_inference_steps=1, capture=False)
+    found = read_dropped(made.save_image(tmp_path / "own.png"), MODELS, SHOWN, most_bytes=10**6)
+    assert found.wish.sampler == "Euler Karras"
+    assert not [note for note in found.notes if "sampler" in note]
 
 
 @pytest.mark.parametrize("value", [-1, "x", None, {}])
@@ -105,7 +135,7 @@ def test_a_seed_that_is_none_stays_as_it_is_shown(tmp_path, value):
 
 
 def test_a_file_that_is_too_large_is_not_opened(tmp_path):
-    with pytest.raises(ExportError, match=r"^The image has 0\.0 MB; 0 MB are read at most\.$"):
+    with pytest.raises(ExportError, match=r"^gato\.png has 0\.0 MB, and 0 MB are taken at most \(--max-upload-mb\)\.$"):
         dropped(tmp_path, most_bytes=100)
 
 

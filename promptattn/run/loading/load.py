@@ -16,7 +16,7 @@ from promptattn.run.loading.hub import first_line, hub_error
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["load", "load_tokenizers", "recommended"]
+__all__ = ["load", "load_scheduler", "load_tokenizers", "recommended"]
 
 # The pipelines in the package, and their folders of weights in promptattn/shapes.
 _SHIPPED = {"shapes": "unet", "shapes-dit": "dit"}
@@ -93,10 +93,7 @@ def load_tokenizers(name_or_path: str | os.PathLike[str], *, revision: str | Non
     from transformers import AutoTokenizer
 
     name = os.fspath(name_or_path)
-    source = Path(_source(name))
-    if not source.is_dir():
-        known = preset(name)
-        source = _tokenizer_files(source.as_posix(), revision or (known.model.revision if known else None))
+    source = _small_files(name, revision)
     try:
         index = _index(source)
         kind = getattr(diffusers, str(index.get("_class_name")), None)
@@ -111,6 +108,19 @@ def load_tokenizers(name_or_path: str | os.PathLike[str], *, revision: str | Non
     like = type(getattr(kind, "__name__", "Tokenizers"), (SimpleNamespace,), call)
     absent = {part: None for part, there in parts_of.items() if not there and part.startswith("text_encoder")}
     return like(**parts, **denoiser, **absent, config={**index, "_name_or_path": name})
+
+
+def load_scheduler(name_or_path: str | os.PathLike[str], *, revision: str | None = None) -> Any:
+    """A pipeline's own scheduler, without its weights."""
+    import diffusers
+
+    name = os.fspath(name_or_path)
+    source = _small_files(name, revision)
+    try:
+        _, kind = _index(source)["scheduler"]
+        return getattr(diffusers, kind).from_pretrained(source, subfolder="scheduler")
+    except Exception as error:
+        raise UnsupportedModelError(f"the scheduler of {name} cannot be loaded: {first_line(error)}.") from error
 
 
 def _source(name: str) -> str:
@@ -168,14 +178,19 @@ def _index(folder: Path) -> dict[str, Any]:
     return index
 
 
-def _tokenizer_files(model: str, revision: str | None) -> Path:
-    """Fetch a model's tokenizers and nothing of its gigabytes of weights."""
+def _small_files(name: str, revision: str | None) -> Path:
+    """The folder of a model's tokenizers and settings; of one on the hub nothing of its gigabytes is fetched."""
+    source, known = Path(_source(name)), preset(name)
+    if source.is_dir():
+        return source
     from huggingface_hub import snapshot_download
 
+    model, wanted = source.as_posix(), revision or (known.model.revision if known else None)
+    small = ["tokenizer*/*", "scheduler/*.json", "model_index.json"]
     try:
-        return Path(snapshot_download(model, revision=revision, allow_patterns=["tokenizer*/*", "model_index.json"]))
+        return Path(snapshot_download(model, revision=wanted, allow_patterns=small))
     except Exception as error:
-        raise hub_error(model, revision, error) from error
+        raise hub_error(model, wanted, error) from error
 
 
 def _moved(pipe: Any, device: "torch.device") -> Any:
