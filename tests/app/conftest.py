@@ -3,6 +3,7 @@
 import pytest
 
 UPLOAD_MB = 1
+QUEUE = 1
 
 
 @pytest.fixture(scope="session")
@@ -11,7 +12,7 @@ def address(chromium):
     pytest.importorskip("gradio", reason="gradio is not installed")
     from promptattn.app.serving import serving
 
-    with serving(["shapes", "shapes-dit"], upload_mb=UPLOAD_MB, device="cpu") as served:
+    with serving(["shapes", "shapes-dit"], upload_mb=UPLOAD_MB, queue=QUEUE, device="cpu") as served:
         yield served
 
 

@@ -13,7 +13,7 @@ from promptattn.errors import ExportError
 from promptattn.export import write_image
 
 MODELS = ("shapes", "shapes-dit")
-SHOWN = Wish("shapes", negative="gris", seed=3, steps=12, guidance=4.0, strength=2.0)
+SHOWN = Wish("shapes", negative="gris", seed=3, steps=12, guidance=4.0, height=64, width=64, strength=2.0)
 SETTINGS = {
     "prompt": ["un (gato:1.4)"],
     "negative_prompt": ["azul"],
@@ -73,7 +73,10 @@ def test_a_parameters_text_of_a1111_comes_back_and_the_rest_stays(tmp_path):
         ({"model": "somebody/elses"}, "'somebody/elses', which is not offered here; the model stays shapes"),
         ({"clip_skip": 2}, "no control for clip_skip, which was 2"),
         ({"layers": ["mid_block"]}, "no control for layers, which was ['mid_block']"),
-        ({"size": (512, 768)}, "512 x 768 pixels are more than shapes makes here, 256 a side; the size stays"),
+        (
+            {"size": (512, 768), "width": 512, "height": 768},
+            "512 x 768 pixels are more than shapes makes here, 256 a side; the size stays",
+        ),
         ({"weighting": "magic"}, "its weighting, 'magic', is none that the page knows; it stays attention"),
         (
             {"scheduler": {"name": "EulerDiscreteScheduler", "options": {"timestep_spacing": "linspace"}}},

@@ -1,68 +1,14 @@
-"""The app from end to end: typed, pressed and dropped in a real browser, on the shapes model."""
+"""The app from end to end: typed, pressed and saved in a real browser, on the models of the package."""
 
 import json
-import os
-import time
 import zipfile
-from pathlib import Path
 
 import pytest
-from PIL import Image
+from app_walking import choose, run, said, saved, set_number, set_steps, shaded, tab, write
 
 from promptattn.export import read_image
 
 EVIL = "<img src=x onerror=alert(1)> {{ 7*7 }} ${7*7} (gato:1.5)"
-
-
-def write(page, name, text):
-    page.locator(f"#pa-{name} textarea").fill(text)
-
-
-def shaded(page, name, text):
-    """Waits until the shaded copy of a prompt is that text."""
-    page.wait_for_function(
-        "([name, text]) => document.querySelector(`#pa-${name}-seen .pa-text`)?.textContent === text", arg=[name, text]
-    )
-    return page.locator(f"#pa-{name}-seen")
-
-
-def set_steps(page, steps, seed=0):
-    page.locator("#pa-steps input").fill(str(steps))
-    page.locator("#pa-seed input").fill(str(seed))
-
-
-def run(page, name):
-    """Press the button of a tab, and wait for the page that comes of it."""
-    viewer = page.locator(f"#pa-{name}-viewer iframe")
-    before = viewer.get_attribute("srcdoc") if viewer.count() else None
-    page.locator(f"#pa-{name}").click()
-    page.wait_for_function(
-        "([name, before]) => { const frame = document.querySelector(`#pa-${name}-viewer iframe`);"
-        " return frame && frame.srcdoc !== before; }",
-        arg=[name, before],
-    )
-    frame = page.frame_locator(f"#pa-{name}-viewer iframe")
-    frame.locator("[data-ready]:visible").first.wait_for()
-    return frame
-
-
-def saved(page, name, folder):
-    """What the button that saves gives."""
-    button = page.locator(f"#pa-{name}-save")
-    button.wait_for()
-    with page.expect_download() as download:
-        button.click()
-    path = Path(folder) / download.value.suggested_filename
-    download.value.save_as(path)
-    return path
-
-
-def tab(page, name):
-    page.get_by_role("tab", name=name).click()
-
-
-def said(page, where, text):
-    page.locator(where).get_by_text(text).first.wait_for()
 
 
 def test_a_typed_prompt_is_shaded_by_weight_and_counted(page_of):
@@ -78,18 +24,60 @@ def test_a_typed_prompt_is_shaded_by_weight_and_counted(page_of):
     assert seen.locator(".pa-window").count() == 2
 
 
-def test_keys_move_the_weight_of_the_selected_words(page_of):
+def select(box, start, end):
+    box.evaluate("(box, at) => { box.focus(); box.setSelectionRange(...at); }", [start, end])
+
+
+def selected(box):
+    return box.evaluate("(box) => box.value.slice(box.selectionStart, box.selectionEnd)")
+
+
+def test_keys_move_the_weight_of_the_selected_words_and_can_be_undone(page_of):
     page = page_of()
     write(page, "prompt", "a red cat")
     box = page.locator("#pa-prompt textarea")
-    box.evaluate("(box) => { box.focus(); box.setSelectionRange(2, 5); }")
+    select(box, 2, 5)
     box.press("Control+ArrowUp")
     box.press("Control+ArrowUp")
-    assert box.input_value() == "a (red:1.1) cat"
+    assert (box.input_value(), selected(box)) == ("a (red:1.1) cat", "red")
     shaded(page, "prompt", "a (red:1.1) cat")
-    for _ in range(3):
-        box.press("Control+ArrowDown")
-    assert box.input_value() == "a (red:0.95) cat"
+    box.press("Control+z")
+    assert box.input_value() == "a (red:1.05) cat"
+    box.press("Control+z")
+    assert box.input_value() == "a red cat"
+    box.press("Control+ArrowDown")  # on the word again, and not on the whole text
+    assert (box.input_value(), selected(box)) == ("a (red:0.95) cat", "red")
+
+
+def test_keys_leave_a_long_text_where_it_is_scrolled_to(page_of):
+    page = page_of()
+    text = "a red cat\n" * 60 + "end"
+    write(page, "prompt", text)
+    box = page.locator("#pa-prompt textarea")
+    select(box, len(text), len(text))
+    before = box.evaluate("(box) => { box.scrollTop = box.scrollHeight; return box.scrollTop; }")
+    box.press("Control+ArrowUp")
+    assert box.input_value().endswith("(end:1.05)")
+    assert before > 300
+    assert box.evaluate("(box) => box.scrollTop") == before
+
+
+def test_buttons_move_weights_without_a_keyboard_and_in_the_syntax_that_is_chosen(page_of):
+    page = page_of(viewport={"width": 390, "height": 844}, has_touch=True)
+    write(page, "negative", "a red cat")
+    box = page.locator("#pa-negative textarea")
+    select(box, 3, 3)
+    more = page.locator(".pa-settings").get_by_role("button", name="More weight")
+    more.tap()
+    more.tap()
+    assert (box.input_value(), selected(box)) == ("a (red:1.1) cat", "red")
+    page.get_by_role("button", name="More settings").click()
+    choose(page, "syntax", "compel")
+    page.locator("#pa-negative-seen [data-syntax=compel]").wait_for()
+    write(page, "negative", "a red cat")
+    select(box, 3, 3)
+    page.locator(".pa-settings").get_by_role("button", name="Less weight").tap()
+    assert box.input_value() == "a (red)0.95 cat"
 
 
 def test_an_image_is_made_shown_in_the_viewer_and_saved_with_its_prompt(page_of, tmp_path):
@@ -109,10 +97,72 @@ def test_an_image_is_made_shown_in_the_viewer_and_saved_with_its_prompt(page_of,
 def test_the_sampler_that_is_chosen_makes_the_image(page_of, tmp_path):
     page = page_of()
     set_steps(page, 2)
-    page.locator("#pa-sampler input").click()
-    page.get_by_role("option", name="EulerDiscreteScheduler", exact=True).click()
+    choose(page, "sampler", "DPM++ 2M Karras")
     run(page, "make")
-    assert read_image(saved(page, "make", tmp_path)).settings["scheduler"]["name"] == "EulerDiscreteScheduler"
+    scheduler = read_image(saved(page, "make", tmp_path)).settings["scheduler"]
+    assert (scheduler["name"], scheduler["options"]["use_karras_sigmas"]) == ("DPMSolverMultistepScheduler", True)
+
+
+def test_another_model_brings_what_suits_it_and_makes_the_image(page_of, tmp_path):
+    page = page_of()
+    choose(page, "model", "shapes-dit")
+    page.wait_for_function("() => document.querySelector('#pa-steps input').value === '20'")
+    page.locator("#pa-sampler input").click()
+    assert page.get_by_role("option").all_inner_texts()[1:] == ["FlowMatchEulerDiscreteScheduler"]
+    write(page, "prompt", "a cat " * 11 + "(and:1.2) a star")
+    said(page, "#pa-prompt-seen", "cut off: and, a, star")
+    assert "".join(page.locator("#pa-prompt-seen .pa-text .pa-lost").all_text_contents()) == "and a star"
+    write(page, "prompt", "a (red:1.4) cat")
+    write(page, "negative", "blue")
+    set_steps(page, 2, seed=3)
+    frame = run(page, "make")
+    assert frame.locator("button.chip bdi.name").all_inner_texts()[:3] == ["a", "red", "cat"]
+    read = read_image(saved(page, "make", tmp_path))
+    assert (read.settings["model"], read.prompt, read.negative_prompt) == ("shapes-dit", "a (red:1.4) cat", "blue")
+
+
+def test_windows_are_marked_in_the_text(page_of):
+    page = page_of()
+    text = "a red cat, " * 6 + "the (end:1.2)"
+    write(page, "prompt", text)
+    mark = shaded(page, "prompt", text).get_by_label("window 2 begins here")
+    mark.wait_for()
+    assert mark.evaluate("(mark) => mark.nextElementSibling.textContent").startswith("a red cat, the")
+    assert mark.evaluate("(mark) => getComputedStyle(mark, '::after').content") == '"2"'
+    assert mark.bounding_box()["height"] > 10
+
+
+def test_the_negative_prompt_is_shaded_and_counted_too(page_of):
+    page = page_of()
+    write(page, "negative", "a (blue:1.3 star")
+    seen = shaded(page, "negative", "a (blue:1.3 star")
+    seen.get_by_text("is never closed").wait_for()
+    seen.get_by_text("of 22 tokens").wait_for()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("steps", "0", "Steps is a whole number from 1 to 1000, and not 0."),
+        ("seed", "1.5", "Seed is a whole number"),
+        ("guidance", "-2", "Guidance is a number from 0 to 100, and not -2."),
+    ],
+)
+def test_a_number_that_cannot_be_is_told_by_the_name_of_its_control(page_of, name, value, told):
+    page = page_of()
+    set_number(page, name, value)
+    page.locator("#pa-make").click()
+    said(page, "#pa-make-told", told)
+    assert page.locator(".toast-body").count() == 0
+
+
+def test_an_empty_seed_is_drawn_and_told(page_of, tmp_path):
+    page = page_of()
+    set_steps(page, 1, seed="")
+    run(page, "make")
+    seed = read_image(saved(page, "make", tmp_path)).settings["seed"]
+    said(page, "#pa-make-told", f"Seed {seed},")
+    assert seed > 0
 
 
 def test_a_sweep_is_shown_and_packed(page_of, tmp_path):
@@ -139,57 +189,6 @@ def test_two_prompts_are_compared(page_of, tmp_path):
     assert "×1.5" in saved(page, "compare", tmp_path).read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
-def picture(tmp_path_factory):
-    """An image that says how it was made."""
-    import promptattn
-
-    made = promptattn.generate(
-        "shapes",
-        "un [gato] (rojo:1.3)",
-        "azul",
-        seed=41,
-        num_inference_steps=2,
-        guidance_scale=3.5,
-        clip_skip=1,
-        capture=False,
-    )
-    return made.save_image(tmp_path_factory.mktemp("dropped") / "gato.png")
-
-
-def test_a_dropped_image_brings_its_prompt_and_settings_back(page_of, picture):
-    page = page_of()
-    page.locator("#pa-drop input[type=file]").set_input_files(picture)
-    said(page, "#pa-dropped", "Taken over from gato.png.")
-    said(page, "#pa-dropped", "the page has no control for clip_skip, which was 1")
-    assert page.locator("#pa-prompt textarea").input_value() == "un [gato] (rojo:1.3)"
-    assert page.locator("#pa-negative textarea").input_value() == "azul"
-    values = [page.locator(f"#pa-{name} input").input_value() for name in ("seed", "steps", "guidance")]
-    assert values == ["41", "2", "3.5"]
-    shaded(page, "prompt", "un [gato] (rojo:1.3)")
-
-
-def test_an_image_that_says_nothing_is_told_in_a_sentence(page_of, tmp_path):
-    page = page_of()
-    Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")
-    page.locator("#pa-drop input[type=file]").set_input_files(tmp_path / "plain.png")
-    said(page, "#pa-dropped", "'plain.png' says nothing of how it was made.")
-
-
-def test_what_is_too_large_is_refused_in_a_sentence(page_of, tmp_path):
-    # gradio's page asks for the progress of an upload that the same page has refused, and logs that there is none.
-    page = page_of(expected=("404 (Not Found)", "413 (", "Response"))
-    (tmp_path / "large.png").write_bytes(bytes(1_500_000))
-    page.locator("#pa-drop input[type=file]").set_input_files(tmp_path / "large.png")
-    page.get_by_text("exceed the maximum allowed size of 1.0 Mb").first.wait_for()
-
-
-def test_the_server_itself_takes_no_larger_upload(page_of, address):
-    large = {"name": "large.png", "mimeType": "image/png", "buffer": bytes(1_500_000)}
-    answer = page_of().request.post(f"{address}gradio_api/upload", multipart={"files": large})
-    assert answer.status == 413
-
-
 def test_a_prompt_that_cannot_be_read_is_told_in_a_sentence(page_of):
     page = page_of()
     tab(page, "Sweep")
@@ -210,44 +209,3 @@ def test_nothing_that_is_typed_becomes_markup(page_of):
     write(page, "template", EVIL)
     said(page, "#pa-template-seen", "onerror=alert(1)")
     assert page.locator("img[src=x]").count() == 0
-
-
-def test_two_people_at_once_get_what_each_asked_for(page_of, tmp_path):
-    pages = [page_of(), page_of()]
-    prompts = ["a red cat", "a blue star"]
-    for seed, (page, prompt) in enumerate(zip(pages, prompts, strict=True)):
-        write(page, "prompt", prompt)
-        set_steps(page, 4, seed=seed)
-    for page in pages:
-        page.locator("#pa-make").click()
-    for seed, (page, prompt) in enumerate(zip(pages, prompts, strict=True)):
-        read = read_image(saved(page, "make", tmp_path))
-        assert (read.prompt, read.settings["seed"]) == (prompt, seed)
-        chips = page.frame_locator("#pa-make-viewer iframe").locator("button.chip bdi.name")
-        assert prompt.split()[2] in chips.all_inner_texts()
-
-
-def test_a_run_can_be_stopped(page_of):
-    page = page_of()
-    set_steps(page, 400)
-    page.locator("#pa-make").click()
-    page.get_by_text("/400").first.wait_for()
-    page.locator("#pa-make-stop").click()
-    said(page, "#pa-make-told", "Stopped.")
-    set_steps(page, 1)
-    run(page, "make")  # and the next one is not
-
-
-def test_the_files_of_a_page_go_when_it_is_closed(page_of):
-    page = page_of()
-    set_steps(page, 1)
-    write(page, "prompt", "a (blue:0) star")
-    run(page, "make")
-    said(page, "#pa-make-told", "Nothing attended to 'blue'")
-    files = Path(os.environ["GRADIO_TEMP_DIR"])
-    mine = max(files.glob("page-*/*/image.png"), key=lambda each: each.stat().st_mtime).parents[1]
-    page.close()
-    until = time.monotonic() + 30
-    while mine.exists() and time.monotonic() < until:
-        time.sleep(0.2)
-    assert not mine.exists()

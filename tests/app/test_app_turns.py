@@ -65,9 +65,9 @@ def test_no_more_wait_than_allowed_and_the_refusal_says_what_to_do():
     assert first.inside.wait(20)
     second = Person(turns, order)
     until(lambda: second.told == [1])
-    with pytest.raises(ConfigError, match=r"^1 run is waiting already, .* try again .*--queue 2$"):
-        with turns.taken(threading.Event(), print):
-            pass
+    refused = pytest.raises(ConfigError, match=r"^1 run is waiting already, .* try again .*--queue 2$")
+    with refused, turns.taken(threading.Event(), print):
+        pass
     first.end()
     assert second.inside.wait(20)
     second.end()
@@ -103,9 +103,8 @@ def test_a_page_has_one_run_at_a_time_and_stopping_it_stops_no_later_one(tmp_pat
     session = Session(tmp_path)
     assert not session.stop()
     with session.running() as stopped:
-        with pytest.raises(ConfigError, match=r"Another run of yours is not over yet"):
-            with session.running():
-                pass
+        with pytest.raises(ConfigError, match=r"Another run of yours is not over yet"), session.running():
+            pass
         assert session.stop()
         assert stopped.is_set()
     with session.running() as stopped:
