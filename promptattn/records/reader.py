@@ -71,7 +71,7 @@ class Records:
 
     @property
     def complete(self) -> bool:
-        """Whether everything that was to be recorded is there; False while a run goes on, or where it was broken off."""
+        """Whether everything that was to be recorded is there; not while a run goes on, nor where it was broken off."""
         return not self._missing
 
     @property
