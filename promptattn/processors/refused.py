@@ -100,11 +100,6 @@ REFUSED: dict[str, Refusal] = {
         ("GLM-Image",),
         "words reach it as prior tokens that another model writes; only texts in quotes have rows of their own",
     ),
-    "HiDreamImageTransformer2DModel": Refusal(
-        ("HiDream",),
-        "a prompt stands in its keys three times, in rows of T5 and twice in rows of Llama, and promptattn places one"
-        " run of rows",
-    ),
     "Ideogram4Transformer2DModel": Refusal(
         ("Ideogram 4",),
         "its prompts are encoded into one sequence with the places of the image, and it is guided by a second denoiser",

@@ -65,7 +65,8 @@ class TextLayout:
     """What a pipeline's `encode_prompt` makes of its text encoders.
 
     Attributes:
-        rows: the encoders in the order in which their rows follow each other; those of one group share rows.
+        rows: the encoders in the order in which their rows follow each other; those of one group share rows. One whose
+            rows stand there twice is named twice.
         needed: the encoders without which `encode_prompt` fails, whether they have rows or only a pooled vector.
         pooled: where the pooled vector stands among the results, or None; the embeddings stand first.
         mask: where it stands which rows of the embeddings may be attended to, or None. A pipeline makes that of what
@@ -109,6 +110,9 @@ TEXT_LAYOUTS: dict[str, TextLayout] = {
         rows=(_ONE,), spoken=Spoken(rewriters={"enable_prompt_rewrite": "text_processor"})
     ),
     "PRXTransformer2DModel": TextLayout(rows=(_ONE,), spoken=Spoken(negative=2)),
+    "HiDreamImageTransformer2DModel": TextLayout(
+        rows=(("text_encoder_3",), ("text_encoder_4",), ("text_encoder_4",)), spoken=Spoken(negative=1)
+    ),
     "HunyuanDiT2DModel": TextLayout(
         rows=(_ONE, ("text_encoder_2",)), spoken=Spoken(negative=1, first={"text_encoder_index": 0})
     ),

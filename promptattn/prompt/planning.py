@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from promptattn.denoisers import denoiser_of
 from promptattn.errors import ConfigError, PromptSyntaxError, UnsupportedModelError
 from promptattn.prompt.diagnostics import Diagnostic
 from promptattn.prompt.encoder_plan import EncoderPlan, plan_framed, plan_tokens
@@ -19,6 +20,8 @@ __all__ = ["TokenPlan", "plan", "sequence_length", "widened"]
 
 # Their calls take a `max_sequence_length` and do not hand it on to `encode_prompt`.
 _UNHEARD = frozenset({"KolorsPAGPipeline", "KolorsPipeline"})
+# By the denoiser's class: pipelines whose CLIP reads as many tokens as the others, and how many at most.
+_LONGEST_CLIP = {"HiDreamImageTransformer2DModel": 218}
 _SUFFIXES = ("", "_2", "_3", "_4")
 
 
@@ -115,10 +118,7 @@ def plan(
     if can_chunk is None:
         can_chunk = _chunks(pipe) and all(_is_clip(tokenizer) for _, tokenizer, _ in pairs)
     length = sequence_length(pipe, max_sequence_length)
-    windows = [
-        length if length is not None and not _is_clip(tokenizer) else window_of(tokenizer, name, encoder)
-        for name, tokenizer, encoder in pairs
-    ]
+    windows = [_window(pipe, length, name, tokenizer, encoder) for name, tokenizer, encoder in pairs]
     parsed = [_parsed(text, syntax) for text in (prompt, "" if negative_prompt is None else negative_prompt)]
     positive, negative = (
         tuple(
@@ -179,6 +179,17 @@ def _in_company(encoder: EncoderPlan, encoders: Sequence[EncoderPlan]) -> Iterat
             yield replace(found, message=f"{found.message} (read by {' and '.join(readers)})")
         else:
             yield found
+
+
+def _window(pipe: Any, length: int | None, name: str, tokenizer: Any, encoder: Any) -> int:
+    """How many tokens an encoder reads of prompts that are tokenised as they stand; length: that of the pipeline."""
+    names = (cls.__name__ for cls in type(denoiser_of(pipe)).__mro__)
+    longest = next((_LONGEST_CLIP[each] for each in names if each in _LONGEST_CLIP), None)
+    if length is None or (longest is None and _is_clip(tokenizer)):
+        return window_of(tokenizer, name, encoder)
+    if longest is None:
+        return length
+    return min(length, longest if _is_clip(tokenizer) else tokenizer.model_max_length)
 
 
 def _is_clip(tokenizer: Any) -> bool:

@@ -52,7 +52,7 @@ def check_obstacles(
 def _check_spoken(name: str, script: Script, guided: bool) -> None:
     if script.is_scheduled or script.is_composed or script.is_blended:
         raise UnsupportedModelError(
-            f"{name} encodes its prompt itself, inside a template, so it can be given one plain text only: no schedule"
+            f"{name} encodes its prompt itself, so it can be given one plain text only: no schedule"
             " ([a:b:0.5], [a|b]), no AND and no blend."
         )
     negatives = {each.negative_prompt.text.strip() for each in script.plans} if guided else ()

@@ -212,5 +212,5 @@ def test_a_text_encoder_that_reads_a_template_is_refused(unknown):
 
 
 def test_a_denoiser_that_is_refused_by_name_is_not_tried():
-    with pytest.raises(UnsupportedModelError, match="cannot be attended: a prompt stands in its keys three times"):
-        promptattn.attend(FAMILIES["hidream"].make(), PROMPT)
+    with pytest.raises(UnsupportedModelError, match="cannot be attended: it is its own text encoder"):
+        promptattn.attend(FAMILIES["omnigen"].make(), PROMPT)

@@ -58,7 +58,8 @@ def seats(pipe: Any, facts: dict[str, Any]) -> Seats:
         name: each for name, each in found["text_places"].items() if "pooled" not in name and "text_embeds" not in name
     }
     # Rows of other layers of the same encoder stand in the same places, and those of other encoders behind them.
-    places = texts["encoder_hidden_states"] if len(texts) > 1 else next(iter(texts.values()))
+    main = next((name for name in ("encoder_hidden_states", "encoder_hidden_states_t5") if name in texts), None)
+    places = next(iter(texts.values())) if main is None else texts[main]
     seen = {
         group["layer"]: (_first(group["places"]), group) for shown in found["image_places"].values() for group in shown
     }

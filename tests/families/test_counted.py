@@ -34,6 +34,7 @@ TEXT_ALONE = "words among words, before any layer sees the image"
 
 OTHER_LAYERS: dict[str, dict[str, str]] = {
     "HunyuanImageTransformer2DModel": {r"context_embedder\..*\.attn": TEXT_ALONE},
+    "HiDreamImageTransformer2DModel": {r".*\.ff_i\.gate": "a softmax over experts, and no attention"},
     "Krea2Transformer2DModel": {r"text_fusion\..*\.attn": TEXT_ALONE},
     "Lumina2Transformer2DModel": {r"context_refiner\.\d+\.attn": TEXT_ALONE},
     "ZImageTransformer2DModel": {r"context_refiner\.\d+\.attention": TEXT_ALONE},

@@ -9,7 +9,18 @@ import torch
 from families.dense import dense, seats
 from families.facts import TABLE
 from families.registry import FAMILIES
-from families.test_served import JOINT, LINEAR, SERVED, SPOKEN, attend, denoiser_of, ours, rows_by, stock
+from families.test_served import (
+    JOINT,
+    LINEAR,
+    SERVED,
+    SPOKEN,
+    UNWEIGHED,
+    attend,
+    denoiser_of,
+    ours,
+    stock,
+    tokens_by,
+)
 from families.watching import text_encoders
 
 from promptattn.errors import PromptAttnWarning
@@ -40,7 +51,7 @@ def test_words_attend_to_each_other_as_in_the_dense_attention(name):
     entries = [each for each in run.maps.text_attention if each.image is not None]
     for found, tokenizer in zip(entries, SERVED[name], strict=True):
         rows = {
-            word: [where.key(row) for row in rows_by(pipe, name, tokenizer, word)]
+            word: torch.tensor([[where.key(row) for row in rows] for rows in tokens_by(pipe, name, tokenizer, word)])
             for word in ("red", "cat", "mouse", "gray")
         }
         assert len(found.mass) == len(where.layers)
@@ -48,7 +59,8 @@ def test_words_attend_to_each_other_as_in_the_dense_attention(name):
             expected = torch.stack([call[layer][where.row] for call in own]).mean(0)
             for query, key in (("red", "cat"), ("cat", "red"), ("mouse", "mouse"), ("gray", "cat")):
                 table = torch.from_numpy(mass).double()[_columns(run, found, query)][:, _columns(run, found, key)]
-                dense_table = expected[rows[query]][:, rows[key]]
+                # A token that stands there several times looks as all of it does on the mean.
+                dense_table = expected[rows[query]].mean(1)[:, rows[key]].sum(-1)
                 torch.testing.assert_close(table, dense_table, rtol=0, atol=2e-5)
 
 
@@ -57,7 +69,9 @@ def _columns(run, found, text):
     return [at for at, column in enumerate(found.columns) if column.word == word.index]
 
 
-@pytest.mark.parametrize("name", [name for name in SERVED if name not in JOINT])
+@pytest.mark.parametrize(
+    "name", [name for name in SERVED if name not in JOINT and (name in SPOKEN or name not in UNWEIGHED)]
+)
 def test_where_the_denoiser_has_no_words_among_words_the_text_encoders_have(name):
     pipe, family = FAMILIES[name].make(), FAMILIES[name]
     if name in SPOKEN:

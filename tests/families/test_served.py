@@ -1,9 +1,11 @@
 """Every family that promptattn serves: stock images to the bit, exact weights and maps, nothing left behind."""
 
+import dataclasses
 import inspect
 import itertools
 import json
 
+import numpy as np
 import pytest
 import torch
 from families.dense import Weighed, dense, image_rows, seats
@@ -22,7 +24,7 @@ from promptattn.processors.segments import TEXT_LAYOUTS
 FACTS = json.loads(TABLE.read_text())
 
 # For each family the tokenizers whose tokens the denoiser's text rows are, with the first row of each; below zero where
-# a text is filled up in front, the row of the last token, from the end.
+# a text is filled up in front, the row of the last token, from the end. Several where a text stands there often.
 SERVED = {
     "stable-diffusion-1": {"tokenizer": 0},
     "stable-diffusion-2": {"tokenizer": 0},
@@ -65,6 +67,7 @@ SERVED = {
     "sana-sprint": {"tokenizer": 0},
     "hunyuan-image": {"tokenizer": 0},
     "kolors": {"tokenizer": -1},
+    "hidream": {"tokenizer_3": 0, "tokenizer_4": (40, 80)},
 }
 
 # Those whose prompts are read in a template, and whose negative prompts are not.
@@ -152,17 +155,22 @@ def denoiser_of(pipe, name):
 
 def rows_of(pipe, name, word, text=PROMPT):
     """The rows of the text that hold letters of a word, by the stock tokenizers alone; see `dense.Seats.key`."""
-    return [row for tokenizer in SERVED[name] for row in rows_by(pipe, name, tokenizer, word, text)]
+    return [row for token in tokens_of(pipe, name, word, text) for row in token]
 
 
-def rows_by(pipe, name, tokenizer, word, text=PROMPT):
+def tokens_of(pipe, name, word, text=PROMPT):
+    """For each token that holds letters of a word, of whichever tokenizer, the rows of the text where it stands."""
+    return [token for tokenizer in SERVED[name] for token in tokens_by(pipe, name, tokenizer, word, text)]
+
+
+def tokens_by(pipe, name, tokenizer, word, text=PROMPT):
     """Those that are one tokenizer's."""
     start = text.index(word)
     first = 0 if text == NEGATIVE and name in NEGATIVE_AS_IT_STANDS else SERVED[name][tokenizer]
     made_by = getattr(pipe, tokenizer, None) or pipe.processor
     offsets = offsets_by(made_by if hasattr(made_by, "is_fast") else made_by.tokenizer, text)
     return [
-        row + (first if first >= 0 else first + 1 - len(offsets))
+        [row + (each if each >= 0 else each + 1 - len(offsets)) for each in np.atleast_1d(first).tolist()]
         for row, (begin, end) in enumerate(offsets)
         if begin < start + len(word) and end > start and end > begin
     ]
@@ -268,7 +276,7 @@ def test_the_other_relations_of_joint_attention_are_the_dense_ones(pipe, family,
     looking = maps.looking()
     patches = {each.name: each for each in maps.patches if each.patch == patch}
     assert set(patches) >= set(where.layers)
-    rows = [where.key(row) for row in rows_of(pipe, name, "cat")]
+    tokens = [[where.key(row) for row in rows] for rows in tokens_of(pipe, name, "cat")]
     for layer in where.layers:
         mass = torch.stack([call[layer][where.row] for call in own]).mean(0)
         image = image_rows(where, len(mass))
@@ -276,7 +284,7 @@ def test_the_other_relations_of_joint_attention_are_the_dense_ones(pipe, family,
         at = image[int(patch[0] * height) * width + int(patch[1] * width)]
         for found, expected in (
             (patches[layer].mass[0], mass[image, at]),
-            (looking["cat"].at_layer(layer), mass[rows][:, image].mean(0)),
+            (looking["cat"].at_layer(layer), torch.stack([mass[rows][:, image].mean(0) for rows in tokens]).mean(0)),
         ):
             torch.testing.assert_close(torch.as_tensor(found).double().flatten(), expected, rtol=0, atol=2e-5)
 
@@ -502,6 +510,33 @@ def test_texts_in_quotes_move_the_others(pipe, family, name):
     with attend(pipe, family, prompt) as run:
         assert torch.equal(ours(pipe, family, run), expected)
     assert run.maps["cat"].array.any()
+
+
+@pytest.mark.parametrize("name", ["hidream"])
+def test_a_square_image_is_not_filled_up(pipe, family, name):
+    """The table of facts is of an image that is no square, and stands in as many rows as the largest would."""
+    square = dict(height=40, width=40)
+    facts = seats(pipe, FACTS[name])
+    where = dataclasses.replace(facts, first=100, stop=100 + facts.stop - facts.first, places=100)
+    with dense(pipe, where) as calls:
+        expected = stock(pipe, family, **square)
+    with attend(pipe, family) as run:
+        assert torch.equal(ours(pipe, family, run, **square), expected)
+    rows = [where.key(row) for row in rows_of(pipe, name, "cat")]
+    for layer in where.layers:
+        mass = torch.stack([call[layer][where.row][:100, rows].sum(-1) for call in calls]).mean(0)
+        found = torch.from_numpy(run.maps["cat"].at_layer(layer)).double().flatten()
+        torch.testing.assert_close(found, mass, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", ["hidream"])
+def test_all_its_encoders_read_as_many_tokens_as_they_are_told_to_and_can(pipe):
+    """As its pipeline has it: CLIP 218, the others what their tokenizers take."""
+    tokenizers = pipe.tokenizer_3, pipe.tokenizer_4
+    for length in (40, 300):
+        windows = [218, 218, *(each.model_max_length for each in tokenizers)]
+        plans = promptattn.plan(pipe, PROMPT, max_sequence_length=length).encoders
+        assert [plan.window for plan in plans] == [min(length, window) for window in windows]
 
 
 @pytest.mark.parametrize("name", ["kandinsky-3", "lumina"])

@@ -60,10 +60,12 @@ class Layout:
             than its module tells.
         attention: how its image rows attend to the text.
         text: name of the forward argument that holds the text embeddings, `[batch, token, channel]`.
-        further: names of arguments whose rows follow those of `text` among the keys, from other text encoders.
+        further: from the arguments of a forward call by name to how many rows of text, from other text encoders,
+            follow those of `text` among the keys; None for none.
         as_rows: from that argument, where it is no such tensor, to one; None where it is.
-        seats: from the arguments of a forward call by name, its text as rows, and the finest grid, to where text and
-            image sit among the keys of `joint` and `added` layers; None is told by the four attributes below.
+        seats: from the arguments of a forward call by name, how many rows of text there are, the finest grid and the
+            denoiser's config, to where text and image sit among the keys of `joint` and `added` layers; None is told by
+            the four attributes below.
         pooled: where the pooled embeddings `[batch, channel]` are among the arguments: the name of one, and for an
             argument that is a dict the key in it.
         sample: name of the forward argument that holds the latents.
@@ -87,9 +89,9 @@ class Layout:
     attention: Literal["cross", "joint", "added"] = "joint"
     refiners: Mapping[str, LayerKind] = field(default_factory=dict)
     text: str = "encoder_hidden_states"
-    further: tuple[str, ...] = ()
+    further: Callable[[Mapping[str, Any]], int] | None = None
     as_rows: Callable[[Any], torch.Tensor] | None = None
-    seats: Callable[[Mapping[str, Any], torch.Tensor, Grid], Seats] | None = None
+    seats: Callable[[Mapping[str, Any], int, Grid, Any], Seats] | None = None
     pooled: tuple[str, ...] = ("pooled_projections",)
     sample: str = "hidden_states"
     timestep: str = "timestep"
@@ -188,12 +190,12 @@ class Layout:
             UnsupportedModelError: for a supposed call of a denoiser whose arguments must tell where its text sits.
         """
         grids = self.grids(size, denoiser.config)
-        further = sum(int(arguments[name].shape[1]) for name in self.further) if arguments is not None else 0
+        further = 0 if self.further is None or arguments is None else self.further(arguments)
         height, width = grids[0]
         if self.seats is None:
             seats = self._in_a_row(int(text.shape[1]) + further, height * width, image_rows)
         elif arguments is not None:
-            seats = self.seats(arguments, text, grids[0])
+            seats = self.seats(arguments, int(text.shape[1]) + further, grids[0], denoiser.config)
         else:
             raise UnsupportedModelError(
                 f"where the text of {type(denoiser).__name__} sits is known in a call only; use promptattn.attend."

@@ -1,13 +1,14 @@
-"""Texts that come as something else than `[batch, token, channel]`, as such a tensor."""
+"""Texts that come as something else than `[batch, token, channel]`, as such a tensor, or in several arguments."""
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Any
 from weakref import ReferenceType, ref
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.weak import WeakIdKeyDictionary
 
-__all__ = ["filled_up", "side_by_side"]
+__all__ = ["filled_up", "of_llama_twice", "of_t5", "side_by_side"]
 
 
 def filled_up(texts: torch.Tensor | Sequence[torch.Tensor]) -> torch.Tensor:
@@ -46,3 +47,14 @@ def side_by_side(text: torch.Tensor) -> torch.Tensor:
 
 
 _flat: MutableMapping[torch.Tensor, tuple[int | None, torch.Tensor]] = WeakIdKeyDictionary()
+
+
+def of_t5(arguments: Mapping[str, Any]) -> int:
+    """HunyuanDiT: the rows of its second text encoder."""
+    return int(arguments["encoder_hidden_states_t5"].shape[1])
+
+
+def of_llama_twice(arguments: Mapping[str, Any]) -> int:
+    """HiDream: rows of one layer of Llama, the same in all of its own layers, and those of another in each of these.
+    They come as `[layer, batch, token, channel]`."""
+    return 2 * int(arguments["encoder_hidden_states_llama3"].shape[2])

@@ -77,12 +77,16 @@ def text_columns(prompts: Sequence[Prompt], wordings: Sequence[Wording], capture
     segments = wordings[0].positive.segments
     for plan in {id(plan): plan for each in wordings for strand in each.strands for plan in strand.plans}.values():
         _agree(plan, segments)
-    said = _said(prompts, wordings, [reader_of(segment) for segment in segments if segment.encoders])
+    # An encoder whose rows stand there twice has one column for each of its tokens.
+    own = {reader_of(segment): segment for segment in segments}
+    said = _said(prompts, wordings, [name for name in own if name])
     infos = [_info(words) for words, _ in said[wordings[0]][0]]
     chosen, missing = _chosen(infos, capture)
     encoders = wordings[0].strands[0].plans[0].encoders
     infos = [
-        replace(info, columns=tuple(each for segment in segments for each in _columns(info, segment, encoders, wanted)))
+        replace(
+            info, columns=tuple(each for segment in own.values() for each in _columns(info, segment, encoders, wanted))
+        )
         for info, wanted in zip(infos, chosen, strict=True)
     ]
     place: list[dict[tuple[str, str, int | None], int]] = [

@@ -113,8 +113,8 @@ def _spoken(pipe: Any, plans: Plans, weighting: Method) -> Encoded:
             f"weighting={weighting.name!r} weighs text embeddings, and {type(pipe).__name__} makes them itself of the"
             ' prompt in its template; use weighting="attention".'
         )
-    with_rows = {name for group in text_layout(pipe, plans).rows for name in group}
-    rows = sum(len(plan.slots) for plan in plans[0] if plan.name in with_rows)
+    planned = {plan.name: len(plan.slots) for plan in plans[0]}
+    rows = sum(planned.get(group[0], 0) for group in text_layout(pipe, plans).rows)
     return Encoded(torch.empty(len(plans), rows, 0), None, segments_of(pipe, plans, rows))
 
 

@@ -14,10 +14,11 @@ from typing import Any
 
 import torch
 
+from promptattn.denoisers import denoiser_of
 from promptattn.errors import UnsupportedModelError
 from promptattn.processors.layouts import Layout
 from promptattn.processors.rows import Kind, Known
-from promptattn.processors.segments import Spoken
+from promptattn.processors.segments import Spoken, row_encoders
 from promptattn.processors.text_encoder import TextEncoderAttention
 from promptattn.prompt import EncoderPlan
 from promptattn.prompt.tokenising import given_ids
@@ -124,7 +125,8 @@ class Hearing:
         # Repeated for the images of each prompt.
         times = len(rows) // len(plans)
         cut = self._spoken.cut and kind == "negative"
-        self.known[kind] = [_known(rows[at * times], each[0], cut=cut) for at, each in enumerate(plans)]
+        first = [row_encoders(denoiser_of(self._pipe), each)[0] for each in plans]
+        self.known[kind] = [_known(rows[at * times], plan, cut=cut) for at, plan in enumerate(first)]
 
     def _check_read(self, plans: Sequence[tuple[EncoderPlan, ...]]) -> None:
         """Refuse a call whose arguments have the pipeline read a prompt otherwise than was planned."""
@@ -164,7 +166,7 @@ def _given(embeds: Any) -> bool:
 
 
 def _known(rows: torch.Tensor, plan: EncoderPlan, *, cut: bool) -> Known:
-    """rows: `[token, channel]` of the first encoder that reads the prompt; those that it is filled up with are left.
+    """rows: `[token, channel]` of the encoder whose rows stand first; those that it is filled up with are left.
 
     cut: whether there may be fewer than were planned.
     """
