@@ -1,18 +1,21 @@
 """Running a config while a person watches: progress, and what became of every word."""
 
 import time
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
 
 from promptattn.console import emit, note, out, progress
+from promptattn.errors import PromptAttnWarning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from promptattn.config import RunConfig
     from promptattn.config.reading import Option
+    from promptattn.maps import HeatMap
     from promptattn.records import RecordsSize
     from promptattn.run.cost.estimate import Estimate
     from promptattn.run.from_config import Finished
@@ -78,7 +81,7 @@ def _run_as_dict(finished: "Finished") -> dict[str, Any]:
         assert made.maps is not None
         maps = made.maps.image(index)
         recorded = [word for word in maps.words if maps.state(word) == "recorded"]
-        words.append([{"word": w.text, "weight": w.weight, "share": maps[w].share} for w in recorded])
+        words.append([{"word": w.text, "weight": w.weight, "share": _share(maps[w])} for w in recorded])
     return {
         "folder": str(folder),
         "seed": made.seed,
@@ -86,6 +89,13 @@ def _run_as_dict(finished: "Finished") -> dict[str, Any]:
         "words": words,
         "settings": made.settings,
     }
+
+
+def _share(heat: "HeatMap") -> float:
+    """The map's share; that a map is empty has been told when its files were written."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PromptAttnWarning)
+        return heat.share
 
 
 def _summary(finished: "Finished") -> None:
@@ -98,7 +108,7 @@ def _summary(finished: "Finished") -> None:
     for word in first.words:
         if first.state(word) == "recorded":
             heat = first[word]
-            table.add_row(Text(word.text), f"{word.weight:g}", f"{heat.share:.1%}")
+            table.add_row(Text(word.text), f"{word.weight:g}", f"{_share(heat):.1%}")
     out.print(Text(f"Where the words went in the image of seed {made.seed}:"))
     out.print(table)
     page = folder / "index.html"

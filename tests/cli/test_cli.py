@@ -42,6 +42,13 @@ def test_generate_writes_image_maps_and_viewer(run, tmp_path):
     assert "1.4" in result.output
 
 
+def test_words_of_weight_0_are_told_once(run, tmp_path):
+    result = run("generate", "un (gato rojo:0) y un sol", "--out", str(tmp_path / "o"), *FAST)
+    assert result.exit_code == 0, result.output
+    assert result.output.count("zero everywhere") == 1, result.output
+    assert "'gato', 'rojo'" in result.output
+
+
 def test_tokens_prints_every_encoder(run):
     result = run("tokens", "un gato (rojo:1.4), \\[x\\]", "-n", "(dog:0.5)")
     assert result.exit_code == 0, result.output
