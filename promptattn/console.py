@@ -4,24 +4,41 @@ import json
 import logging
 import os
 import sys
+import traceback
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from io import TextIOWrapper
 from typing import Any, TextIO
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
 from promptattn.errors import ConfigError, PromptAttnError, PromptAttnWarning, PromptSyntaxError
 from promptattn.memory import readable, used
 
-__all__ = ["FAILURE", "INTERRUPTED", "USAGE", "emit", "err", "note", "out", "printable", "progress", "told"]
+__all__ = [
+    "FAILURE",
+    "INTERRUPTED",
+    "USAGE",
+    "emit",
+    "err",
+    "failed",
+    "note",
+    "out",
+    "printable",
+    "progress",
+    "told",
+    "waiting",
+]
 
 FAILURE, USAGE = 1, 2
 INTERRUPTED = 130  # as shells say of what Ctrl+C ended
+
+_WIDE = 70  # columns from which on a terminal has room for a bar
 
 # Read by transformers and diffusers when they are imported.
 _QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
@@ -59,24 +76,70 @@ def progress(*, shown: bool = True) -> Iterator[_Bar]:
 
     Only for a person who watches: nothing where stderr is no terminal, and nothing unless `shown`.
     """
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[count]}"))
-    timed = (TimeRemainingColumn(), _MemoryColumn())
-    with Progress(*columns, *timed, console=err, transient=True, disable=not (shown and err.is_terminal)) as bar:
-        yield _Bar(bar)
+    words = TextColumn("{task.description}", markup=False, table_column=_one_line(ratio=3))
+    bar = [BarColumn(bar_width=None, table_column=_one_line(ratio=2))] if err.width >= _WIDE else []
+    count = TextColumn("{task.fields[count]}", table_column=_one_line())
+    timed = (TimeRemainingColumn(table_column=_one_line()), _MemoryColumn(table_column=_one_line()))
+    visible = shown and err.is_terminal
+    with Progress(words, *bar, count, *timed, console=err, transient=True, expand=True, disable=not visible) as made:
+        yield _Bar(made)
 
 
 @contextmanager
-def told(verbose: bool) -> Iterator[None]:
-    """Warnings as notes, and promptattn's errors as one sentence and an exit code: 2 for usage, 1 for failure.
+def waiting(what: str) -> Iterator[None]:
+    """`what` on stderr while it lasts, for a person who watches."""
+    with err.status(f"{what} ...") if err.is_terminal else nullcontext():
+        yield
 
-    Ctrl+C is a sentence too, and 130.
+
+def _one_line(ratio: int | None = None) -> Column:
+    """A column that is cut rather than wrapped; those with a ratio share what the others leave."""
+    return Column(no_wrap=True, overflow="ellipsis", ratio=ratio)
+
+
+@contextmanager
+def told(verbose: bool, *, as_json: bool = False) -> Iterator[None]:
+    """Warnings as notes, and errors as one sentence and an exit code: 2 for usage, 1 for failure, 130 for Ctrl+C.
+
+    With `as_json` an error is JSON on stdout too, as :func:`failed` has it. With `verbose` the sentence stands under
+    the whole traceback, as it always does under that of an error which nobody foresaw.
     """
     if verbose:
         logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
     else:
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
-    show = warnings.showwarning
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", PromptAttnWarning)
+        warnings.showwarning = _noting(warnings.showwarning if verbose else None)
+        try:
+            yield
+        except (typer.Exit, BrokenPipeError):  # typer ends quietly where nobody reads on
+            raise
+        except PromptAttnError as error:
+            code = USAGE if isinstance(error, ConfigError | PromptSyntaxError) else FAILURE
+            raise _ended(error, str(error), code, trace=verbose, as_json=as_json) from None
+        except KeyboardInterrupt as error:
+            said = "by Ctrl+C; what was finished before is kept, and nothing is half-written."
+            raise _ended(error, said, INTERRUPTED, trace=False, as_json=as_json) from None
+        except MemoryError as error:
+            said = "there is not enough memory; use a smaller number format (--dtype bfloat16), or a smaller model."
+            raise _ended(error, said, FAILURE, trace=verbose, as_json=as_json) from None
+        except OSError as error:
+            raise _ended(error, f"{error}.", FAILURE, trace=verbose, as_json=as_json) from None
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}\nThis was not foreseen: please report it, with the lines above."
+            raise _ended(error, said, FAILURE, trace=True, as_json=as_json) from None
+
+
+def failed(kind: str, message: str, code: int) -> None:
+    """An error as JSON on stdout: `{"error": {"kind", "message", "exit_code"}}`."""
+    with suppress(OSError):  # the error may be that nothing can be written there
+        emit({"error": {"kind": kind, "message": message, "exit_code": code}})
+
+
+def _noting(other: Callable[..., None] | None) -> Callable[..., None]:
+    """A `showwarning` that tells promptattn's warnings as notes, each once, and gives `other` the rest."""
     seen: set[str] = set()
 
     def noted(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
@@ -84,24 +147,19 @@ def told(verbose: bool) -> Iterator[None]:
             if str(message) not in seen:  # what holds for every image of a sweep is said once
                 note("warning", str(message))
             seen.add(str(message))
-        elif verbose:
-            show(message, category, *rest, **more)
+        elif other is not None:
+            other(message, category, *rest, **more)
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", PromptAttnWarning)
-        warnings.showwarning = noted
-        try:
-            yield
-        except PromptAttnError as error:
-            if verbose:
-                raise
-            note("error", str(error))
-            raise typer.Exit(USAGE if isinstance(error, ConfigError | PromptSyntaxError) else FAILURE) from None
-        except KeyboardInterrupt:
-            if verbose:
-                raise
-            note("stopped", "by Ctrl+C; what was finished before is kept, and nothing is half-written.")
-            raise typer.Exit(INTERRUPTED) from None
+    return noted
+
+
+def _ended(error: BaseException, message: str, code: int, *, trace: bool, as_json: bool) -> typer.Exit:
+    if trace:
+        traceback.print_exception(error)
+    note("stopped" if code == INTERRUPTED else "error", message)
+    if as_json:
+        failed(type(error).__name__, message, code)
+    return typer.Exit(code)
 
 
 def printable() -> None:

@@ -5,27 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from promptattn.cli.options import (
-    ClipSkip,
-    Config,
-    Device,
-    Dtype,
-    Guidance,
-    Height,
-    Json,
-    Metadata,
-    Method,
-    ModelOfConfig,
-    Negative,
-    Seed,
-    Sets,
-    Steps,
-    Strength,
-    Syntax,
-    Verbose,
-    Where,
-    Width,
-)
+from promptattn.cli.options import MACHINE, Config, Json, Maps, Sets, Verbose, whole, with_making
 from promptattn.cli.running import Estimates
 from promptattn.cli.settings import settings, with_maps
 from promptattn.console import FAILURE, emit, note, out, progress, told
@@ -36,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["batch"]
 
 
+@with_making
 def batch(
     prompts: Annotated[
         str,
@@ -44,39 +25,30 @@ def batch(
         ),
     ],
     folder: Annotated[str, typer.Option("--out", "-o", help="Folder for the results, or of a run to go on with.")],
-    negative: Negative = None,
     config: Config = None,
     sets: Sets = None,
-    model: ModelOfConfig = None,
-    size: Annotated[int, typer.Option("--batch", "-b", help="Lines in one call of the model.")] = 1,
-    threads: Annotated[
-        int, typer.Option(help="Threads of each process on the CPU; more is faster for one process and large images.")
-    ] = 1,
+    maps: Maps = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse a file with a line that cannot be made, before making any.")
+        bool, typer.Option("--strict", help="Make nothing where the file has a line that cannot be made.")
     ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Make lines anew that the folder has with other settings.")
     ] = False,
-    seed: Seed = None,
-    steps: Steps = None,
-    guidance: Guidance = None,
-    height: Height = None,
-    width: Width = None,
-    images: Annotated[int | None, typer.Option(help="How many images of each line.  [default: 1]")] = None,
-    syntax: Syntax = None,
-    method: Method = None,
-    where: Where = None,
-    strength: Strength = None,
-    clip_skip: ClipSkip = None,
-    maps: Annotated[
-        bool | None, typer.Option("--maps/--no-maps", help="Record and save the maps of every word.  [default: maps]")
-    ] = None,
-    metadata: Metadata = None,
-    device: Device = None,
-    dtype: Dtype = None,
+    size: Annotated[
+        int,
+        typer.Option("--batch", "-b", parser=whole, rich_help_panel=MACHINE, help="Lines in one call of the model."),
+    ] = 1,
+    threads: Annotated[
+        int,
+        typer.Option(
+            parser=whole,
+            rich_help_panel=MACHINE,
+            help="Threads of each process on the CPU; more help one process and large images.",
+        ),
+    ] = 1,
     as_json: Json = False,
     verbose: Verbose = False,
+    **making: Any,
 ) -> None:
     """Make every line of a file of prompts, each in a folder of its own, and go on where an earlier run ended.
 
@@ -85,47 +57,28 @@ def batch(
     read or made is told of and listed in `manifest.jsonl`, and the others go on. Killed or stopped, the same command
     goes on; nothing is made twice.
 
-    With several processes: `accelerate launch --num_processes 4 --module promptattn.cli batch prompts.txt --out out`,
+    With several processes: `accelerate launch --num_processes 4 --module promptattn.cli batch prompts.txt --out many`,
     and `--multi_gpu` before `--num_processes` where there is no GPU.
 
     Exit codes: 0 when every line is done, 1 when one is not, 2 for usage.
 
     **Examples:**
 
-    `promptattn batch prompts.txt --out out --seed 7`
+    `promptattn batch prompts.txt --out many --seed 7`
 
-    `promptattn batch prompts.csv --out out --model sdxl --batch 4 --no-maps --json`
+    `promptattn batch prompts.csv --out images --model shapes-dit --batch 4 --no-maps --json`
     """
-    options = settings(
-        negative=negative,
-        model=model,
-        seed=seed,
-        steps=steps,
-        guidance=guidance,
-        height=height,
-        width=width,
-        images=images,
-        syntax=syntax,
-        method=method,
-        where=where,
-        strength=strength,
-        clip_skip=clip_skip,
-        device=device,
-        dtype=dtype,
-        capture=False if maps is False else None,
-        metadata=metadata,
-    )
-    with told(verbose):
+    with told(verbose, as_json=as_json):
         from promptattn.batch import Telling, run_batch
         from promptattn.batch.processes import launched_as
         from promptattn.config import load_config
 
         is_first = launched_as()[0] == 0
-        wanted = load_config(config, sets or (), options)
+        wanted = load_config(config, sets or (), settings(capture=False if maps is False else None, **making))
         if maps:
             wanted = with_maps(wanted)
         estimates = Estimates()
-        with progress(shown=is_first and not as_json) as bar:
+        with progress(shown=is_first) as bar:
             telling = Telling(stage=bar.stage, step=bar.step, note=note, estimate=estimates.take)
             made = run_batch(
                 prompts,

@@ -1,21 +1,30 @@
 """`promptattn convert`: a prompt from one syntax to another."""
 
-import sys
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from promptattn.cli.options import Json, Verbose
+from promptattn.cli import completing
+from promptattn.cli.options import Json, Prompt, Verbose
+from promptattn.cli.written import written
 from promptattn.console import emit, note, told
 
 __all__ = ["convert"]
 
 
 def convert(
-    prompt: Annotated[str, typer.Argument(help="The prompt, or - to read it from standard input.")],
-    source: Annotated[str, typer.Option("--from", "-f", help="How it is written: a1111, comfy or compel.")],
-    target: Annotated[str, typer.Option("--to", "-t", help="How to write it: a1111, comfy or compel.")] = "a1111",
+    prompt: Prompt,
+    source: Annotated[
+        str,
+        typer.Option(
+            "--from", "-f", autocompletion=completing.syntaxes, help="How it is written: a1111, comfy or compel."
+        ),
+    ],
+    target: Annotated[
+        str,
+        typer.Option("--to", "-t", autocompletion=completing.syntaxes, help="How to write it: a1111, comfy or compel."),
+    ] = "a1111",
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
@@ -30,11 +39,11 @@ def convert(
 
     `promptattn convert --from compel --to comfy "un gato++ (muy rojo)1.3"`
     """
-    with told(verbose):
+    with told(verbose, as_json=as_json):
         from promptattn import convert as converted
         from promptattn import parse
 
-        text = sys.stdin.read().removesuffix("\n") if prompt == "-" else prompt
+        text = written(prompt)
         result = converted(text, source, target)
         found = parse(text, source).diagnostics
         if as_json:

@@ -3,12 +3,16 @@
 import sys
 from contextlib import redirect_stdout
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 import typer
 from rich.text import Text
 
 from promptattn.cli.options import Json, Verbose
-from promptattn.console import FAILURE, emit, out, told
+from promptattn.console import FAILURE, emit, out, told, waiting
+
+if TYPE_CHECKING:
+    from promptattn.doctor import Report
 
 __all__ = ["doctor"]
 
@@ -26,23 +30,27 @@ def doctor(as_json: Json = False, verbose: Verbose = False) -> None:
 
     `promptattn doctor --json`
     """
-    with told(verbose):
+    with told(verbose, as_json=as_json):
         from promptattn.doctor import examine
 
         # A package that does not load may print what it has to say about it.
-        with redirect_stdout(sys.stderr):
+        with waiting("Examining"), redirect_stdout(sys.stderr):
             report = examine()
-    if as_json:
-        emit(report.as_dict())
-    else:
-        for group, checks in groupby(report.checks, lambda check: check.group):
-            out.print(Text(group, style="bold"))
-            for check in checks:
-                mark, style = _MARKS[check.state]
-                advice = f"; {check.advice}" if check.advice else ""
-                line = Text.assemble(("  " + mark, style), f"{check.name}: {check.found}", (advice, "cyan"))
-                out.print(line, soft_wrap=True)
-        broken = sum(check.state == "broken" for check in report.checks)
-        out.print(Text("Everything that is needed works." if report.is_fine else f"{broken} broken; see above."))
-    if not report.is_fine:
-        raise typer.Exit(FAILURE)
+        if as_json:
+            emit(report.as_dict())
+        else:
+            _show(report)
+        if not report.is_fine:
+            raise typer.Exit(FAILURE)
+
+
+def _show(report: "Report") -> None:
+    for group, checks in groupby(report.checks, lambda check: check.group):
+        out.print(Text(group, style="bold"))
+        for check in checks:
+            mark, style = _MARKS[check.state]
+            advice = f"; {check.advice}" if check.advice else ""
+            line = Text.assemble(("  " + mark, style), f"{check.name}: {check.found}", (advice, "cyan"))
+            out.print(line, soft_wrap=True)
+    broken = sum(check.state == "broken" for check in report.checks)
+    out.print(Text("Everything that is needed works." if report.is_fine else f"{broken} broken; see above."))

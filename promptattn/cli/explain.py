@@ -8,9 +8,10 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from promptattn.cli.options import Json, Method, Model, Negative, Prompt, Strength, Syntax, Verbose, Where
+from promptattn.cli.options import Json, Method, Model, Negative, Prompt, Strength, Syntax, Verbose, Where, whole
 from promptattn.cli.tables import token_table
-from promptattn.console import emit, out, told
+from promptattn.cli.written import written
+from promptattn.console import emit, out, told, waiting
 
 if TYPE_CHECKING:
     from promptattn.explanation import Explanation, Finding, Note, PromptReading, TreeNode
@@ -29,7 +30,8 @@ def explain(
     where: Where = None,
     strength: Strength = None,
     steps: Annotated[
-        int | None, typer.Option(help="Steps of the run, for schedules.  [default: the preset's, or 20]")
+        int | None,
+        typer.Option(parser=whole, help="Steps of the run, for schedules.  [default: the preset's, or 20]"),
     ] = None,
     as_json: Json = False,
     verbose: Verbose = False,
@@ -42,16 +44,21 @@ def explain(
 
     `promptattn explain "un (gato:1.4) [rojo:azul:0.5]" --steps 20`
 
-    `promptattn explain "a (red:1.4) cat, (blurry:-1)" --model sdxl --method comfy --json`
+    `promptattn explain "a (red:1.4) cat, (blurry:-1)" --model shapes-dit --method comfy --json`
     """
-    with told(verbose):
-        from promptattn.config import read_section
-        from promptattn.config.sections import WeightingConfig
-        from promptattn.explanation import explain as explained
+    with told(verbose, as_json=as_json):
+        from promptattn.config import RunConfig, WeightingConfig, read_section
 
+        read_section("", RunConfig, [("--steps", "steps", steps), ("--syntax", "syntax", syntax)])
         options = [("--method", "method", method), ("--where", "where", where), ("--strength", "strength", strength)]
         weighting = read_section("weighting", WeightingConfig, options)
-        found = explained(prompt, model, negative, syntax=syntax or "a1111", weighting=weighting.chosen(), steps=steps)
+        text = written(prompt)
+        with waiting("Reading"):
+            from promptattn.explanation import explain as explained
+
+            found = explained(
+                text, model, negative, syntax=syntax or "a1111", weighting=weighting.chosen(), steps=steps
+            )
         if as_json:
             emit(found.as_dict())
         else:

@@ -1,81 +1,46 @@
 """`promptattn generate`: images from a weighted prompt, with a map of every word."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from promptattn.cli.options import (
-    ClipSkip,
-    Config,
-    Device,
-    Dtype,
-    Force,
-    Guidance,
-    Height,
-    Json,
-    Metadata,
-    Method,
-    ModelOfConfig,
-    Negative,
-    Seed,
-    Sets,
-    Steps,
-    Strength,
-    Syntax,
-    Verbose,
-    Where,
-    Width,
-)
+from promptattn.cli.options import Config, Force, Json, Maps, Sets, Verbose, with_making
 from promptattn.cli.running import made_again, run
 from promptattn.cli.settings import settings, with_maps
+from promptattn.cli.written import written
 from promptattn.console import told
 from promptattn.errors import ConfigError
 
 __all__ = ["generate"]
 
 
+@with_making
 def generate(
     prompt: Annotated[
         str | None,
-        typer.Argument(help='The prompt; `(word:1.4)` weighs a word, e.g. "a (red:1.4) cat". [default: the config\'s]'),
+        typer.Argument(
+            help='The prompt, e.g. "a (red:1.4) cat", where `(word:1.4)` weighs a word; - reads standard input.'
+            " [default: the config's]"
+        ),
     ] = None,
-    negative: Negative = None,
+    config: Config = None,
+    sets: Sets = None,
     source: Annotated[
         str | None,
         typer.Option("--from", help="An image of promptattn or A1111 to make again, with other options if any."),
     ] = None,
-    config: Config = None,
-    sets: Sets = None,
-    model: ModelOfConfig = None,
     folder: Annotated[
         str | None, typer.Option("--out", "-o", help="Folder for image, maps and viewer.  [default: out]")
     ] = None,
     force: Force = False,
-    seed: Seed = None,
-    steps: Steps = None,
-    guidance: Guidance = None,
-    height: Height = None,
-    width: Width = None,
-    images: Annotated[int | None, typer.Option(help="How many images.  [default: 1]")] = None,
-    syntax: Syntax = None,
-    method: Method = None,
-    where: Where = None,
-    strength: Strength = None,
-    clip_skip: ClipSkip = None,
-    maps: Annotated[
-        bool | None, typer.Option("--maps/--no-maps", help="Record and save the maps of every word.  [default: maps]")
-    ] = None,
+    maps: Maps = None,
     record: Annotated[
         str | None,
-        typer.Option(
-            help="Folder for the maps of every step and layer, in safetensors shards; how much is told first."
-        ),
+        typer.Option(help="Folder for the maps of every step and layer; their size is told first."),
     ] = None,
-    metadata: Metadata = None,
-    device: Device = None,
-    dtype: Dtype = None,
     as_json: Json = False,
     verbose: Verbose = False,
+    **making: Any,
 ) -> None:
     """Make an image from a weighted prompt, with a map of every word.
 
@@ -84,35 +49,20 @@ def generate(
     Settings come from the model's preset, then `--config`, then the image of `--from`, then `--set`, then the other
     options.
     """
-    options = settings(
-        prompt=prompt,
-        negative=negative,
-        model=model,
-        folder=folder,
-        force=force or None,
-        seed=seed,
-        steps=steps,
-        guidance=guidance,
-        height=height,
-        width=width,
-        images=images,
-        syntax=syntax,
-        method=method,
-        where=where,
-        strength=strength,
-        clip_skip=clip_skip,
-        device=device,
-        dtype=dtype,
-        capture=False if maps is False else None,
-        record=record,
-        metadata=metadata,
-    )
-    with told(verbose):
+    with told(verbose, as_json=as_json):
         from promptattn.config import load_config
 
         if record is not None and maps is False:
             raise ConfigError("--record records maps, and --no-maps records none; leave out one of them.")
 
+        options = settings(
+            prompt=prompt and written(prompt),
+            folder=folder,
+            force=force or None,
+            capture=False if maps is False else None,
+            record=record,
+            **making,
+        )
         if source is None:
             wanted = load_config(config, sets or (), options)
         else:

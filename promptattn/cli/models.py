@@ -4,7 +4,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from promptattn.cli.options import Json, Verbose
-from promptattn.console import emit, out, told
+from promptattn.console import emit, out, told, waiting
 
 __all__ = ["models"]
 
@@ -14,12 +14,13 @@ def models(as_json: Json = False, verbose: Verbose = False) -> None:
 
     **Example:** `promptattn models --json`
     """
-    with told(verbose):
+    with told(verbose, as_json=as_json):
         from dataclasses import asdict
 
-        from promptattn.run import models as known
+        with waiting("Looking"):
+            from promptattn.run import models as known
 
-        rows = known()
+            rows = known()
         if as_json:
             emit([asdict(row) for row in rows])
             return

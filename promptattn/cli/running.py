@@ -28,10 +28,11 @@ LONG = 10.0  # seconds from which on a run is worth an estimate
 
 def run(config: "RunConfig", *, as_json: bool = False) -> None:
     """Do what the config says, and say what it made."""
-    from promptattn.run.from_config import run_config
-
     began, told = time.monotonic(), Estimates()
-    with progress(shown=not as_json) as bar:
+    with progress() as bar:
+        bar.stage("Starting")
+        from promptattn.run.from_config import run_config
+
         finished = run_config(
             config, on_stage=bar.stage, on_step=bar.step, on_records=_tell_size, on_estimate=told.take
         )
@@ -104,6 +105,11 @@ def _summary(finished: "Finished") -> None:
         out.print(Text(f"Wrote {len(made.images)} image{'s' if len(made.images) > 1 else ''} to {folder}."))
         return
     first = made.maps.image(0)
+    page = folder / "index.html"
+    shown = f"Open {page} in a browser" if page.is_file() else f"Wrote {folder}"
+    if not any(first.state(word) == "recorded" for word in first.words):
+        out.print(Text(f"{shown}. The prompt has no words, so there are no maps."))
+        return
     table = Table("word", "weight", "share")
     for word in first.words:
         if first.state(word) == "recorded":
@@ -111,6 +117,4 @@ def _summary(finished: "Finished") -> None:
             table.add_row(Text(word.text), f"{word.weight:g}", f"{_share(heat):.1%}")
     out.print(Text(f"Where the words went in the image of seed {made.seed}:"))
     out.print(table)
-    page = folder / "index.html"
-    shown = f"Open {page} in a browser; hover a word to see where it went." if page.is_file() else f"Wrote {folder}."
-    out.print(Text(shown))
+    out.print(Text(f"{shown}; hover a word to see where it went." if page.is_file() else f"{shown}."))

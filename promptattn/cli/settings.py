@@ -25,6 +25,7 @@ _PATHS = {
     "method": ("--method", "weighting.method"),
     "where": ("--where", "weighting.where"),
     "strength": ("--strength", "weighting.strength"),
+    "scheduler": ("--scheduler", "scheduler"),
     "clip_skip": ("--clip-skip", "clip_skip"),
     "device": ("--device", "device"),
     "dtype": ("--dtype", "dtype"),
@@ -35,7 +36,10 @@ _PATHS = {
 
 
 def settings(**given: Any) -> "list[Option]":
-    """Options as :func:`promptattn.config.load_config` takes them; what is None was not given."""
+    """Options as :func:`promptattn.config.load_config` takes them; what is None was not given.
+
+    A `scheduler` stands for the whole section: the options of another one would not fit it.
+    """
     return [(*_PATHS[name], value) for name, value in given.items()]
 
 

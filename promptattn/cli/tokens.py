@@ -2,7 +2,8 @@
 
 from promptattn.cli.options import Json, Model, Negative, Prompt, Syntax, Verbose
 from promptattn.cli.tables import token_table
-from promptattn.console import emit, note, out, told
+from promptattn.cli.written import written
+from promptattn.console import emit, note, out, told, waiting
 
 __all__ = ["tokens"]
 
@@ -21,21 +22,24 @@ def tokens(
 
     What weights become, and schedules step by step, are told by `promptattn explain`.
     """
-    with told(verbose):
+    with told(verbose, as_json=as_json):
         from dataclasses import asdict
 
-        from promptattn.explanation import explain
+        text = written(prompt)
+        with waiting("Reading"):
+            from promptattn.explanation import explain
 
-        explained = explain(prompt, model, negative, syntax=syntax or "a1111")
-        read = [
-            ("prompt", explained.prompt),
-            *([("negative prompt", explained.negative)] if explained.negative else []),
-        ]
+            explained = explain(text, model, negative, syntax=syntax or "a1111")
+        sides = [("prompt", explained.prompt), ("negative prompt", explained.negative)]
         readings = [
-            (side, text, encoder) for side, reading in read for text in reading.texts for encoder in text.encoders
+            (side, read, encoder)
+            for side, reading in sides
+            if reading is not None
+            for read in reading.texts
+            for encoder in read.encoders
         ]
         if as_json:
-            emit([{"side": side, "text": text.text, **asdict(encoder)} for side, text, encoder in readings])
+            emit([{"side": side, "text": read.text, **asdict(encoder)} for side, read, encoder in readings])
         else:
             for side, _, encoder in readings:
                 out.print(token_table(f"{side}, {encoder.name}", encoder, acting=False))

@@ -11,7 +11,7 @@ from promptattn.config.sections import RunConfig, Section
 from promptattn.config.values import nearest
 from promptattn.errors import ConfigError
 
-__all__ = ["Place", "Places", "dotted", "field_at", "refusal", "section_of"]
+__all__ = ["Place", "Places", "dotted", "field_at", "refusal", "section_of", "setting_paths"]
 
 Place = tuple[str | int, ...]
 """The keys and list indices that lead to a value: `("weighting", "strength")`."""
@@ -51,7 +51,9 @@ def refusal(
         part = detail["type"] in ("missing", "invalid_key")
         place = _within(detail["loc"][:-1] if part else detail["loc"], data)
         given = next((place[:cut] for cut in range(len(place), -1, -1) if place[:cut] in places), ())
-        where = places.get(given, "")
+        # A part that does not exist was given with what is in it.
+        within = (each for each in places if each[: len(place)] == place)
+        where = places.get(given) or places.get(next(within, ()), "")
         # An option of the command line is its own name; a file's line is not.
         path = "" if where.startswith("--") else f" {dotted((*prefix, *place)) or 'the config'}"
         message = f"{where}{path} {_told(detail, place, root)}".strip()
@@ -66,6 +68,17 @@ def dotted(place: Place) -> str:
     """`capture.patches[1]`."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
     return text.removeprefix(".")
+
+
+def setting_paths(section: type[Section] = RunConfig, prefix: str = "") -> list[str]:
+    """The dotted path of every setting, sections included: `weighting`, `weighting.method` ..."""
+    paths = []
+    for name, field in section.model_fields.items():
+        inner = section_of(field)
+        paths.append(prefix + name)
+        if inner is not None:
+            paths += setting_paths(inner, f"{prefix}{name}.")
+    return paths
 
 
 def section_of(field: FieldInfo) -> type[Section] | None:
@@ -169,7 +182,7 @@ def _meant(place: Place, root: type[Section]) -> str:
     *inside, name = (str(part) for part in place)
     section = _section_at(tuple(inside), root)
     here = [".".join([*inside, each]) for each in section.model_fields] if section else []
-    paths = _paths(root)
+    paths = setting_paths(root)
     other = _ELSEWHERE.get(name.lower())
     meant = [path for path in paths if _leaf(path) == name] + ([other] if other in paths else [])
     if not meant and (close := nearest(name, [_leaf(path) for path in here])):
@@ -181,13 +194,3 @@ def _meant(place: Place, root: type[Section]) -> str:
 
 def _leaf(path: str) -> str:
     return path.rpartition(".")[2]
-
-
-def _paths(section: type[Section], prefix: str = "") -> list[str]:
-    paths = []
-    for name, field in section.model_fields.items():
-        inner = section_of(field)
-        paths.append(prefix + name)
-        if inner is not None:
-            paths += _paths(inner, f"{prefix}{name}.")
-    return paths

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from promptattn.config.presets import preset_names, presets_folder
 from promptattn.config.problems import Place, dotted, field_at, refusal, section_of
 from promptattn.config.sections import RunConfig, Section
-from promptattn.config.values import VERBATIM
+from promptattn.config.values import VERBATIM, nearest
 from promptattn.errors import ConfigError
 
 __all__ = ["Option", "load_config", "preset", "read_section", "value_of", "with_options"]
@@ -132,7 +132,9 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[Place, str]]:
     try:
         text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise ConfigError(f"there is no config file {file}.") from None
+        close = nearest(str(file), preset_names())
+        meant = f"; did you mean the preset {close}?" if close else "."
+        raise ConfigError(f"there is no config file {file}{meant}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file} is not a text file in UTF-8 (byte {error.start}).") from error
     except OSError as error:

@@ -4,8 +4,9 @@ Positions are those of the text given; the reader moves them to the text as the 
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from promptattn.prompt.diagnostics import Diagnostic
 from promptattn.prompt.letters import is_letter, join_to_one_word
@@ -26,21 +27,35 @@ _FULL_WIDTH = re.compile("[（）［］]+")
 
 def find_mistakes(text: str, events: list[Event]) -> list[Diagnostic]:
     """Every finding about the syntax of `text`, given its events. Linear time."""
+    loose = list(_loose_numbers(text, events))
+    # A number behind a bracket that is never closed is no slip of its own.
+    unclosed = min(_unclosed(events), default=len(text))
     return [
-        *_unpaired(text, events),
+        *_unpaired(text, events, loose),
         *_crossing(events),
         *_empty_brackets(text, events),
-        *_numbers(text, events),
+        *_bad_numbers(text, events),
+        *(_loose_number(text, place) for place in loose if place[0] < unclosed),
         *_glued(text, events),
         *_small_things(text, events),
     ]
 
 
-def _unpaired(text: str, events: list[Event]) -> Iterator[Diagnostic]:
-    """Brackets never closed and brackets never opened; a row of them is one finding."""
-    unclosed = [e.bracket.start for e in events if isinstance(e, Open) and e.bracket.end < 0]
-    for start, end in _rows(unclosed):
-        message = f"{_shown(text, start, end)} is never closed and holds to the end; write \\( or \\[ for the character"
+def _unclosed(events: list[Event]) -> list[int]:
+    return [e.bracket.start for e in events if isinstance(e, Open) and e.bracket.end < 0]
+
+
+def _unpaired(text: str, events: list[Event], loose: list[tuple[int, int]]) -> Iterator[Diagnostic]:
+    """Brackets never closed and brackets never opened; a row of them is one finding.
+
+    `loose` are the places of numbers that stand in no bracket: one behind a bracket tells what was meant by it.
+    """
+    for (start, end), (until, _) in pairwise([*_rows(_unclosed(events)), (len(text), len(text))]):
+        behind = bisect_left(loose, (end, end))
+        number = loose[behind] if behind < len(loose) and loose[behind][0] < until else None
+        weigh = f"(word{short_number(text[slice(*number)])}) to weigh, or " if number else ""
+        what = f"{_shown(text, start, end)} is never closed and holds to the end"
+        message = f"{what}; write {weigh}\\( or \\[ for the character"
         yield Diagnostic("unclosed-bracket", message, start, end)
     stray = [e.end - 1 for e in events if isinstance(e, Text) and e.role == "stray"]
     for start, end in _rows(stray):
@@ -90,8 +105,8 @@ def _empty_brackets(text: str, events: list[Event]) -> Iterator[Diagnostic]:
             bare = None
 
 
-def _numbers(text: str, events: list[Event]) -> Iterator[Diagnostic]:
-    """Weights that cannot be read as numbers, and numbers that stand outside brackets."""
+def _bad_numbers(text: str, events: list[Event]) -> Iterator[Diagnostic]:
+    """Weights that cannot be read as numbers."""
     for index, event in enumerate(events):
         if isinstance(event, Close) and event.bracket.bad_number is not None:
             start, end = event.bracket.bad_number
@@ -100,12 +115,21 @@ def _numbers(text: str, events: list[Event]) -> Iterator[Diagnostic]:
             tail = _after_colon(events[max(0, index - 2) : index], event.bracket)
             if tail is not None and _looks_like_weight(text[tail[0] : tail[1]]):
                 yield bad_number(text, *tail)
-        elif isinstance(event, Text) and event.role == "colon" and event.start and is_letter(text[event.start - 1]):
+
+
+def _loose_numbers(text: str, events: list[Event]) -> Iterator[tuple[int, int]]:
+    """Where numbers such as the `:1.2` of `red:1.2` stand outside brackets."""
+    for event in events:
+        if isinstance(event, Text) and event.role == "colon" and event.start and is_letter(text[event.start - 1]):
             loose = _LOOSE_NUMBER.match(text, event.start)
             if loose:
-                number = short_number(loose[0])
-                message = f"{number!r} stands outside brackets and stays in the text; write (word{number}) to weigh"
-                yield Diagnostic("loose-number", message, *loose.span())
+                yield loose.span()
+
+
+def _loose_number(text: str, place: tuple[int, int]) -> Diagnostic:
+    number = short_number(text[slice(*place)])
+    message = f"{number!r} stands outside brackets and stays in the text; write (word{number}) to weigh"
+    return Diagnostic("loose-number", message, *place)
 
 
 def _after_colon(before: list[Event], closed: Bracket) -> tuple[int, int] | None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from promptattn.errors import ConfigError
+from promptattn.prompt.parsing import check_syntax
 from promptattn.prompt.render_a1111 import render_a1111
 from promptattn.prompt.render_comfy import render_comfy
 from promptattn.prompt.render_compel import render_compel
@@ -20,7 +20,5 @@ RENDERERS: Final[dict[str, Callable[[Prompt], str]]] = {
 
 def render(prompt: Prompt, syntax: str = "a1111") -> str:
     """`Prompt.render`."""
-    renderer = RENDERERS.get(syntax)
-    if renderer is None:
-        raise ConfigError(f"there is no prompt syntax {syntax!r}; there is: {', '.join(sorted(RENDERERS))}")
-    return renderer(prompt)
+    check_syntax(syntax)
+    return RENDERERS[syntax](prompt)

@@ -50,7 +50,7 @@ def find_in_timeline(prompt: Prompt, steps: int) -> tuple[Diagnostic, ...]:
 def check_steps(steps: int) -> None:
     """Raise `ConfigError` for what is no number of steps."""
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise ConfigError(f"steps={steps!r} must be a whole number from 1")
+        raise ConfigError(f"steps={steps!r} must be a whole number from 1.")
 
 
 def _resolved(prompt: Prompt, step: int, steps: int) -> Prompt:

@@ -77,7 +77,7 @@ def test_an_existing_folder_is_kept_unless_forced(run, tmp_path):
         (["--where", "nowhere"], None, 2, "nowhere"),
         (["--method", "comfi"], None, 2, "--method must be one of attention"),
         (["--syntax", "a111"], None, 2, "did you mean a1111"),
-        (["--steps", "many"], None, 2, "integer"),
+        (["--steps", "many"], None, 2, "'many' is not a whole number"),
         ([], "no-such-model", 1, "no model"),
         ([], "nobody/no-such-model", 1, "not in the local cache"),
     ],

@@ -40,7 +40,7 @@ def test_method_and_place_are_those_of_generate(command):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["explain", "a cat", "--steps", "0"], 2, "steps=0"),
+        (["explain", "a cat", "--steps", "0"], 2, "--steps must be at least 1"),
         (["explain", "a cat", "--method", "comfi"], 2, "did you mean comfy"),
         (["explain", "a cat", "--method", "comfy", "--where", "text"], 2, "where"),
         (["explain", "a cat", "--syntax", "latin"], 2, "latin"),

@@ -355,9 +355,16 @@ def test_a_set_that_is_no_yaml_is_said():
         load_config(None, ["capture.words=[cat"])
 
 
+def test_a_set_in_a_section_that_there_is_not_is_named():
+    with pytest.raises(ConfigError, match=r"^--set weigthing.strength is no setting; did you mean weighting\?$"):
+        load_config(None, ["weigthing.strength=3"])
+
+
 def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(ConfigError, match=r"there is no config file .*none\.yaml"):
         load_config(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match=r"there is no config file shape; did you mean the preset shapes\?$"):
+        load_config("shape")
     with pytest.raises(ConfigError, match="Is a directory"):
         load_config(tmp_path)
     (tmp_path / "picture.yaml").write_bytes(b"\x89PNG\xff\xff")

@@ -188,6 +188,32 @@ def test_says_what_looks_wrong_and_where(text, code, marked):
 
 
 @pytest.mark.parametrize(
+    ("text", "messages"),
+    [
+        ("a (cat:1.4", ["'(' is never closed and holds to the end; write (word:1.4) to weigh, or \\( or"]),
+        ("a ((cat:1.4 b", ["'((' is never closed and holds to the end; write (word:1.4) to weigh, or"]),
+        ("a (cat", ["'(' is never closed and holds to the end; write \\( or \\[ for the character"]),
+        (
+            "(a, [b:1.5",
+            [
+                "'(' is never closed and holds to the end; write \\(",
+                "'[' is never closed and holds to the end; write (word:1.5)",
+            ],
+        ),
+        (
+            "a:1.3 (b:1.4",
+            ["':1.3' stands outside brackets", "'(' is never closed and holds to the end; write (word:1.4)"],
+        ),
+    ],
+)
+def test_a_bracket_that_was_not_closed_is_one_slip(text, messages):
+    found = sorted(parse(text).diagnostics, key=lambda diagnostic: diagnostic.start)
+    assert [each.message.startswith(message) for each, message in zip(found, messages, strict=True)] == [True] * len(
+        messages
+    )
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",
@@ -228,6 +254,7 @@ def test_weights_stay_finite_whatever_the_nesting():
         " ",
         "<lora:",
         "(a:1",
+        "(a:1.2 ",
         "a:1.2",
         "BREAK ",
         "a|",

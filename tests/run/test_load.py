@@ -190,6 +190,8 @@ def test_a_scheduler_keeps_the_settings_of_the_first():
     ("name", "options", "message"),
     [
         ("Euler", {}, r"diffusers has no scheduler 'Euler'; did you mean EulerDiscreteScheduler\?"),
+        ("Eulr", {}, r"no scheduler 'Eulr'; did you mean EulerDiscreteScheduler\?"),
+        ("DDIMScheduller", {}, r"no scheduler 'DDIMScheduller'; did you mean DDIMScheduler\?"),
         ("DDIMSchedular", {}, r"no scheduler 'DDIMSchedular'; did you mean DDIMScheduler\?"),
         ("UNet2DConditionModel", {}, "no scheduler 'UNet2DConditionModel'; give the name of a class"),
         ("FlowMatchEulerDiscreteScheduler", {}, r"does not fit StableDiffusionPipeline, whose DDIMScheduler can only"),

@@ -77,7 +77,9 @@ def _in_json(value: Any) -> bool:
 def _nearest(name: str, known: Collection[str]) -> str:
     """Which of `known` was meant. Every name ends in Scheduler, so that part likens nothing."""
     short = {each.removesuffix("Scheduler"): each for each in known}
-    core = re.sub("schedul[ae]r$", "", name, flags=re.IGNORECASE)
+    core = re.sub(r"sched\w*$", "", name, flags=re.IGNORECASE)
     begins = sorted((each for each in short if core and each.lower().startswith(core.lower())), key=len)
-    close = begins[0] if begins else nearest(core, short)
+    # A misspelt beginning is like the beginnings of names; of those that begin alike the shortest is meant.
+    heads = {each[: len(core) + 1]: each for each in sorted(short, key=len, reverse=True)}
+    close = begins[0] if begins else heads.get(nearest(core, heads), "")
     return f"; did you mean {short[close]}?" if close else ""
