@@ -21,8 +21,8 @@ def page_of(chromium, address):
     """Opens the app as one more person; fails on any error of a page, and on any request to elsewhere."""
     contexts, problems = [], []
 
-    def open_page(*, expected=(), **options):
-        def heard(said):
+    def open_page(*, expected=(), heard=lambda url: None, **options):
+        def said_in_console(said):
             if said.type == "error" and not any(each in said.text for each in expected):
                 problems.append(said.text)
 
@@ -31,9 +31,11 @@ def page_of(chromium, address):
         page = context.new_page()
         page.set_default_timeout(30_000)
         page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", heard)
+        page.on("console", said_in_console)
         page.on("dialog", lambda dialog: (problems.append(dialog.message), dialog.dismiss()))
         page.on("request", lambda asked: None if _is_own(asked.url, address) else problems.append(asked.url))
+        page.on("request", lambda asked: heard(asked.url))
+        page.on("websocket", lambda asked: problems.append(asked.url))
         page.goto(address)
         page.locator("#pa-prompt-seen .pa-text").wait_for()
         return page
