@@ -54,10 +54,13 @@ def page(
     with told(verbose):
         if find_spec("gradio") is None:
             raise ConfigError('The app needs gradio, which is not installed: pip install "promptattn[app]".')
-        _check_port(host, port)
+        _check_address(host, port)
         out.print(Text("Starting ..."), end="\r")
         from promptattn.app.serving import serving
+        from promptattn.run.loading.load import check_model
 
+        for model in models or ():
+            check_model(model)
         with serving(
             models or (), host=host, port=port, queue=queue, upload_mb=max_upload_mb, device=device or "auto"
         ) as address:
@@ -68,16 +71,19 @@ def page(
             _until_interrupted()
 
 
-def _check_port(host: str, port: int | None) -> None:
-    """Say that a port is taken before anything is loaded."""
-    if port is None:
-        return
-    with socket.socket() as tried:
-        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            tried.bind((host, port))
-        except OSError as error:
-            raise ConfigError(f"{host}:{port} cannot be served on: {error.strerror}; choose another --port.") from error
+def _check_address(host: str, port: int | None) -> None:
+    """Say that an address is none of this machine, or that its port is taken, before anything is loaded."""
+    if ":" in host:
+        raise ConfigError(
+            f"{host} is an address of IPv6, which gradio does not serve on; choose one of IPv4 as --host."
+        )
+    try:
+        with socket.socket() as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind((host, port or 0))
+    except OSError as error:
+        shown, other = (host, "--host") if port is None else (f"{host}:{port}", "--port, or another --host")
+        raise ConfigError(f"{shown} cannot be served on: {error.strerror}; choose another {other}.") from error
 
 
 def _until_interrupted() -> None:

@@ -37,6 +37,28 @@ def test_a_port_that_is_taken_is_told_before_anything_is_loaded(monkeypatch):
     assert "promptattn.app.serving" not in sys.modules or importlib.util.find_spec("gradio")
 
 
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [
+        ("192.0.2.1", "192.0.2.1 cannot be served on: Cannot assign requested address; choose another --host."),
+        ("::1", "::1 is an address of IPv6, which gradio does not serve on; choose one of IPv4 as --host."),
+    ],
+)
+def test_a_host_that_cannot_be_is_told_before_anything_is_loaded(monkeypatch, host, told):
+    monkeypatch.setattr(sys.modules["promptattn.cli.page"], "find_spec", lambda name: object())
+    result = run("--host", host)
+    assert result.exit_code == 2
+    assert told in " ".join(result.output.split())
+
+
+def test_a_model_that_is_none_is_told_when_the_app_is_started():
+    pytest.importorskip("gradio", reason="gradio is not installed")
+    result = run("--model", "shapess")
+    assert result.exit_code == 2
+    assert "there is no model 'shapess'" in result.output
+    assert "did you mean shapes?" in " ".join(result.output.split())
+
+
 @pytest.mark.parametrize("wrong", [("--port", "0"), ("--queue", "0"), ("--max-upload-mb", "0")])
 def test_numbers_that_cannot_be_are_refused(wrong):
     assert run(*wrong).exit_code == 2

@@ -16,7 +16,7 @@ from promptattn.run.loading.hub import first_line, hub_error
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["load", "load_scheduler", "load_tokenizers", "recommended"]
+__all__ = ["check_model", "load", "load_scheduler", "load_tokenizers", "recommended"]
 
 # The pipelines in the package, and their folders of weights in promptattn/shapes.
 _SHIPPED = {"shapes": "unet", "shapes-dit": "dit"}
@@ -121,6 +121,14 @@ def load_scheduler(name_or_path: str | os.PathLike[str], *, revision: str | None
         return getattr(diffusers, kind).from_pretrained(source, subfolder="scheduler")
     except Exception as error:
         raise UnsupportedModelError(f"the scheduler of {name} cannot be loaded: {first_line(error)}.") from error
+
+
+def check_model(name_or_path: str | os.PathLike[str]) -> None:
+    """Raise `UnsupportedModelError` for what is neither a preset nor a folder of a pipeline nor like a hub id.
+
+    Nothing is loaded or fetched.
+    """
+    _source(os.fspath(name_or_path))
 
 
 def _source(name: str) -> str:
