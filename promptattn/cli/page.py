@@ -75,7 +75,7 @@ def _check_address(host: str, port: int | None) -> None:
     """Say that an address is none of this machine, or that its port is taken, before anything is loaded."""
     if ":" in host:
         raise ConfigError(
-            f"{host} is an address of IPv6, which gradio does not serve on; choose one of IPv4 as --host."
+            f"{host} is an IPv6 address, which gradio does not serve on; choose one of IPv4 as --host."
         )
     try:
         with socket.socket() as tried:

@@ -41,7 +41,7 @@ def test_a_port_that_is_taken_is_told_before_anything_is_loaded(monkeypatch):
     ("host", "told"),
     [
         ("192.0.2.1", "192.0.2.1 cannot be served on: Cannot assign requested address; choose another --host."),
-        ("::1", "::1 is an address of IPv6, which gradio does not serve on; choose one of IPv4 as --host."),
+        ("::1", "::1 is an IPv6 address, which gradio does not serve on; choose one of IPv4 as --host."),
     ],
 )
 def test_a_host_that_cannot_be_is_told_before_anything_is_loaded(monkeypatch, host, told):
@@ -54,7 +54,7 @@ def test_a_host_that_cannot_be_is_told_before_anything_is_loaded(monkeypatch, ho
 def test_a_model_that_is_none_is_told_when_the_app_is_started():
     pytest.importorskip("gradio", reason="gradio is not installed")
     result = run("--model", "shapess")
-    assert result.exit_code == 2
+    assert result.exit_code == 1
     assert "there is no model 'shapess'" in result.output
     assert "did you mean shapes?" in " ".join(result.output.split())
 
