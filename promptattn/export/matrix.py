@@ -85,8 +85,14 @@ def _cells(
         color = tuple(int(c) for c in table[round(at * 255)]) if mass > 0 else EMPTY
         draw.rectangle([x, y, x + cell - 2, y + cell - 2], fill=color)
         if cell >= CELL and mass > 0:
-            ink = GROUND if at > 0.62 else INK
+            ink = "black" if _luminance(color) > 0.179 else "white"
             draw.text((x + cell / 2 - 1, y + cell / 2), f"{100 * mass:.0f}", font=font(14), fill=ink, anchor="mm")
+
+
+def _luminance(color: Sequence[int]) -> float:
+    """The relative luminance of a colour, from 0 to 1 (WCAG 2.2): above 0.179 black is easier to read than white."""
+    red, green, blue = (each / 3294.6 if each <= 10 else ((each / 255 + 0.055) / 1.055) ** 2.4 for each in color)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def _rest(encoder: TextAttention, matrix: NDArray[np.float32]) -> float:

@@ -74,6 +74,14 @@ def wordless():
     return replace(demo(text="a red cat"), records=(), patches=())
 
 
+def shades():
+    """A table between words with every level of the colour scale."""
+    text = demo().text_attention[0]
+    count = len(text.columns)
+    mass = np.linspace(0.001, 1, count * count, dtype=np.float32).reshape(1, count, count)
+    return replace(demo(), text_attention=(replace(text, mass=mass),))
+
+
 def photograph(size):
     """A picture that no PNG makes small."""
     noise = np.random.default_rng(0).normal(0, 18, (*size, 3))
@@ -119,6 +127,8 @@ def pages():
         "alike": ([*pair[1:], *shown_images(reseeded(), None, name="again")], {"opened": "compare"}),
         "reseeded": ([*pair[:1], *shown_images(reseeded(), changed_picture(), name="rojo ×2")], {"opened": "compare"}),
         "unbroken": (shown_images(demo(text=UNBROKEN), picture()), {}),
+        "shades": (shown_images(shades(), picture()), {}),
+        "gray_shades": (shown_images(shades(), picture()), {"colors": "gray"}),
         "evil": (shown_images(demo(text=EVIL), picture()), {}),
         "foreign": (shown_images(demo(text=FOREIGN, weights={"🐱": 1.3}), picture()), {}),
         "large": (shown_images(large(), photograph((512, 512))), {}),

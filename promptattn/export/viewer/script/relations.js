@@ -1,12 +1,17 @@
 /* Tables of attention between words. Every cell can be pointed at, or reached with the arrow keys. */
-const READABLE = 0.62;  // above this level the colour is light, and dark letters are readable on it
+
+/* Black letters or white ones, whichever is easier to read on a colour: the better contrast is never below 4.5 (WCAG). */
+function inkOn(rgb) {
+  const [red, green, blue] = [...rgb].map((each) => (each <= 10 ? each / 3294.6 : ((each / 255 + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? "#000" : "#fff";
+}
 
 function relationTable(relation, table) {
   const { words, mass } = relation, most = Math.max(...mass.flat(), 1e-12);
   const digits = most < 0.0995 ? 1 : 0, said = make("p", { class: "said", "aria-live": "polite" });
   const cells = mass.map((row, i) => row.map((value, j) => {
-    const level = value / most, at = 3 * Math.round(255 * level);
-    const style = value > 0 ? `background: rgb(${table.slice(at, at + 3).join(" ")}); color: ${level > READABLE ? "#121116" : "#fff"}` : null;
+    const at = 3 * Math.round(255 * value / most), color = table.slice(at, at + 3);
+    const style = value > 0 ? `background: rgb(${color.join(" ")}); color: ${inkOn(color)}` : null;
     const name = `${words[i]} → ${words[j]}: ${percent(value)}`;
     return make("td", { style, class: value > 0 ? null : "nothing", tabindex: -1, "aria-label": name }, value > 0 ? (100 * value).toFixed(digits) : "");
   }));
