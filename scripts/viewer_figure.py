@@ -1,52 +1,70 @@
-"""The picture in docs/viewer.md: the page of one run as Chromium shows it. Needs playwright and a browser.
+"""The pictures in docs/viewer.md: pages as Chromium shows them. Needs playwright and a browser.
 
-python scripts/viewer_figure.py --out docs/figures/viewer.png
+python scripts/viewer_figure.py --out docs/figures/viewer.png --compared docs/figures/viewer_compared.png
 """
 
 import argparse
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 import promptattn
 
 PROMPT = "un gato (rojo:1.4) a la izquierda de una estrella azul sobre un fondo blanco"
+BEFORE, AFTER = "un gato rojo persigue a un ratón gris", "un gato (rojo:1.5) persigue a un ratón gris"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
-def page(folder: Path, seed: int) -> Path:
-    """The viewer of a run with its steps and heads kept apart."""
-    capture = promptattn.Capture(per_step=True, per_head=True, patches=[(0.55, 0.7)])
-    return promptattn.generate("shapes", PROMPT, seed=seed, capture=capture).save(folder) / "index.html"
-
-
-def photographed(file: Path, word: str, out: Path) -> None:
-    """The upper part of the page with a word kept and the pointer on the picture."""
-    browsers = ("chromium", "chromium-browser", "google-chrome")
+@contextmanager
+def opened(file: Path, height: int) -> Iterator[Page]:
+    """The page in a window of this height, as soon as it is ready."""
     with sync_playwright() as driver:
-        found = next(filter(None, map(shutil.which, browsers)), None)
+        found = next(filter(None, map(shutil.which, BROWSERS)), None)
         browser = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        view = browser.new_page(viewport={"width": 1200, "height": 945}, color_scheme="light")
+        view = browser.new_page(viewport={"width": 1200, "height": height}, color_scheme="light")
         view.goto(file.resolve().as_uri())
-        view.wait_for_selector("[data-ready]")
+        view.wait_for_selector("[data-ready]:visible")
+        yield view
+        browser.close()
+
+
+def photograph_look(folder: Path, seed: int, word: str, out: Path) -> None:
+    """A run with steps and heads kept apart: a word kept, and the pointer on the picture."""
+    capture = promptattn.Capture(per_step=True, per_head=True, patches=[(0.55, 0.7)])
+    made = promptattn.generate("shapes", PROMPT, seed=seed, capture=capture)
+    with opened(made.save(folder / "run") / "index.html", 945) as view:
         view.locator("button.chip", has_text=word).click()
         box = view.locator(".frame").bounding_box()
         assert box is not None
         view.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.55 * box["height"])
         view.wait_for_timeout(300)
         view.screenshot(path=out)
-        browser.close()
+
+
+def photograph_compared(folder: Path, seed: int, out: Path) -> None:
+    """Two weights of one word side by side."""
+    plain, strong = (promptattn.generate("shapes", prompt, seed=seed) for prompt in (BEFORE, AFTER))
+    with opened(promptattn.compare(plain, strong).save(folder / "compared.html"), 960) as view:
+        view.wait_for_timeout(300)
+        view.screenshot(path=out)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, help="Where the picture of one run goes.")
+    parser.add_argument("--compared", type=Path, help="Where the picture of two weights goes.")
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--word", default="azul")
+    parser.add_argument("--word", default="azul", help="The word that is kept in the picture of one run.")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        photographed(page(Path(folder) / "run", asked.seed), asked.word, asked.out)
+        if asked.out:
+            photograph_look(Path(folder), asked.seed, asked.word, asked.out)
+        if asked.compared:
+            photograph_compared(Path(folder), asked.seed, asked.compared)
 
 
 if __name__ == "__main__":

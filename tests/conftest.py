@@ -57,5 +57,5 @@ def chromium():
             # Chromium refuses its own sandbox to root, who runs tests in containers; the pages are our own.
             browser = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
         except Exception as error:
-            pytest.skip(f"no browser can be launched: {str(error).splitlines()[0]}")
+            pytest.skip(f"no Chromium (`playwright install chromium` gets one): {str(error).splitlines()[0]}")
         yield browser

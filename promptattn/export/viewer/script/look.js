@@ -77,8 +77,9 @@ function look(section, source, colors) {
       chip.style.setProperty("--part", words.includes(index) ? share / most : 0);
       chip.querySelector(".share").textContent = percent(share);
     }
-    const here = find(".missing code.patches");
-    if (here && place) here.textContent = `Capture(patches=[(${clamp(place.y, 0, 0.99).toFixed(2)}, ${clamp(place.x, 0, 0.99).toFixed(2)})])`;
+    if (!place) return;
+    const here = [place.y, place.x].map((each) => clamp(each, 0, 0.99).toFixed(2)).join(", ");
+    for (const code of all(".missing .patches code")) code.textContent = code.textContent.replace(/\d\.\d+, \d\.\d+/, here);
   }
   function beside(mass) {
     const kinds = (kind) => maps.flatMap((map, index) => (map.kind === kind ? [index] : []));
