@@ -120,6 +120,7 @@ def pages():
         ),
         "tall": (shown_images(demo(size=(192, 64), steps=4), picture((192, 64))), {}),
         "tall_pair": (shown_images(demo(images=2, size=(192, 64)), [picture((192, 64))] * 2), {"opened": "compare"}),
+        "long_pair": (shown_images(demo(images=2, text=LONG), [picture()] * 2), {"opened": "compare"}),
         "switching": (shown_images(switching(), picture()), {}),
         "cut": (shown_images(demo(cut=("gris",)), picture()), {}),
         "wordless": (shown_images(wordless(), picture()), {}),

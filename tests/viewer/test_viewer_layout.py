@@ -67,3 +67,17 @@ def test_an_endless_word_leaves_its_numbers_in_sight(opened):
     page.locator(".relation").scroll_into_view_if_needed()
     for cell in page.locator(".relation td:not(.nothing)[tabindex]").all():
         assert cell.bounding_box()["x"] + cell.bounding_box()["width"] <= PHONE["width"]
+
+
+@pytest.mark.parametrize(("name", "part", "size"), [("large", "button.chip", PHONE), ("long_pair", ".word", DESKS[0])])
+def test_what_the_keyboard_goes_back_to_is_not_under_the_picture(opened, name, part, size):
+    page = opened(name, viewport=size)
+    seen = """(element) => {
+        const { x, y } = element.getBoundingClientRect();
+        return element.contains(document.elementFromPoint(x + 12, y + 12));
+    }"""
+    page.locator(f"{part}:visible").last.focus()
+    for _ in range(page.locator(f"{part}:visible").count() - 1):
+        page.keyboard.press("ArrowLeft" if part == "button.chip" else "ArrowUp")
+        assert page.locator(":focus").evaluate(seen)
+    assert page.locator(f"{part}:visible").first.evaluate("(e) => e === document.activeElement")
