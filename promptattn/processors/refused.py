@@ -30,7 +30,6 @@ _READS_A_PICTURE = "its text encoder reads the picture that is edited among the 
 _ONE_EMBEDDING = "words reach the image through one image embedding, in which none has a place of its own"
 _INSIDE = "it encodes its text inside its own call, where promptattn cannot have it encoded"
 _CROPS = "it denoises overlapping crops, so no map would show the whole image"
-_PERTURBED = "its perturbed rows go through joint attention in a batch of another size"
 _OWN_PROCESSORS = "it sets attention processors of its own, which build the attention matrix, and steers by them"
 _ALT = "its text encoder hands nothing on to its attention layers, which promptattn has to reach by it"
 _SUBJECT = "its text encoder reads a picture of the subject among the words"
@@ -62,8 +61,6 @@ REFUSED_PIPELINES: dict[str, str] = {
     "QwenImageEditPlusPipeline": _READS_A_PICTURE,
     "QwenImageLayeredPipeline": "it takes a picture apart into layers, in latents of several pictures",
     "SemanticStableDiffusionPipeline": _INSIDE,
-    "StableDiffusion3PAGImg2ImgPipeline": _PERTURBED,
-    "StableDiffusion3PAGPipeline": _PERTURBED,
     "StableDiffusionAttendAndExcitePipeline": _OWN_PROCESSORS,
     "StableDiffusionInstructPix2PixPipeline": _INSIDE,
     "StableDiffusionLatentUpscalePipeline": "its encode_prompt is not that of the other Stable Diffusion pipelines",

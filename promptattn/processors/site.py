@@ -1,10 +1,12 @@
 """One attention layer of a denoiser, as the run sees it: what to weigh and what to read off in the next call."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 
 from promptattn.core import Columns, Kernel, KeyWeights, attention
+from promptattn.errors import UnsupportedModelError
 
 __all__ = ["Site", "Watching"]
 
@@ -21,6 +23,9 @@ class Site:
             are asked on every call.
         keys: the number of keys that the two above speak about, or None for any. An attention call with another
             number of keys inside the same processor (IP-Adapter's image tokens) passes through untouched.
+        batch: the number of rows of the batch that the first two speak of, or None for any. A layer that attends with
+            its rows part by part, as those do that perturbed-attention guidance perturbs, does so in their order.
+        rows: those among them that `columns` are of, where `batch` is known.
         told: what the user has been told of this layer's attention backend; shared by the layers of a run.
     """
 
@@ -29,7 +34,10 @@ class Site:
         self.key_weights: KeyWeights | None = None
         self.columns: Watching | Sequence[Watching] | None = None
         self.keys: int | None = None
+        self.batch: int | None = None
+        self.rows = slice(0, 0)
         self.told: set[str] = set()
+        self._attended = 0
 
     @property
     def active(self) -> bool:
@@ -45,6 +53,8 @@ class Site:
         self.key_weights = None
         self.columns = None
         self.keys = None
+        self.batch = None
+        self._attended = 0
 
     def attend(
         self,
@@ -63,9 +73,7 @@ class Site:
 
         kernel: the one to run in the place of that which torch would choose; see :func:`promptattn.core.attention`.
         """
-        wanted = self.columns if isinstance(self.columns, Sequence) else [self.columns]
-        asked = [each(query.shape[-2]) if callable(each) else each for each in wanted]
-        columns = [each for each in asked if each is not None]
+        part = self._part(query.shape[0])
         return attention(
             query,
             key,
@@ -74,8 +82,8 @@ class Site:
             is_causal=is_causal,
             scale=scale,
             enable_gqa=enable_gqa,
-            key_weights=self.key_weights,
-            capture=columns or None,
+            key_weights=self._weights(part),
+            capture=self._asked(query.shape[-2], part) or None,
             dropout_p=dropout_p,
             kernel=kernel,
         ).output
@@ -83,3 +91,36 @@ class Site:
     def concerns(self, keys: int) -> bool:
         """Whether an attention call with this many keys is the one to act on."""
         return self.active and (self.keys is None or self.keys == keys)
+
+    def _part(self, rows: int) -> slice | None:
+        """Which rows of the batch an attention call of so many has; None for all."""
+        if self.batch is None or rows >= self.batch:
+            return None
+        part = slice(self._attended, self._attended + rows)
+        self._attended = part.stop % self.batch
+        return part
+
+    def _weights(self, part: slice | None) -> KeyWeights | None:
+        weights = self.key_weights
+        if weights is None or part is None or weights.weight.ndim == 1:
+            return weights
+        return replace(weights, weight=weights.weight[part])
+
+    def _asked(self, queries: int, part: slice | None) -> list[Columns]:
+        """What to record in a call with so many queries; nothing where its rows are not those to record."""
+        rows = self.rows
+        if part is not None and (rows.stop <= part.start or part.stop <= rows.start):
+            return []
+        wanted = self.columns if isinstance(self.columns, Sequence) else [self.columns]
+        asked = [each(queries) if callable(each) else each for each in wanted]
+        columns = [each for each in asked if each is not None]
+        if part is None or not columns:
+            return columns
+        if rows.start < part.start or part.stop < rows.stop:
+            raise UnsupportedModelError(
+                f"attention layer {self.name or '(by hand)'} attends with rows {part.start} to {part.stop} of its batch"
+                f" by themselves, and rows {rows.start} to {rows.stop} are to be recorded together; record nothing"
+                " (capture=False), or leave that layer out."
+            )
+        shifted = slice(rows.start - part.start, rows.stop - part.start)
+        return [replace(each, batch_rows=shifted) for each in columns]

@@ -341,7 +341,7 @@ class DenoiserWatch:
                 if kind not in placed:
                     placed[kind] = call.place(kind, weights, image_only=self._target.rows == "image")
                 site.key_weights = placed[kind]
-                site.keys = call.keys(kind)
+                site.keys, site.batch = call.keys(kind), len(call.text)
 
     def _watch(self, call: DenoiserCall, batch: Batch, told: Told, rows: slice) -> None:
         self.images = batch.images
@@ -355,7 +355,7 @@ class DenoiserWatch:
                     for each in wanted
                     for watched in told.watched
                 ]
-                site.keys = call.keys(kind)
+                site.keys, site.batch, site.rows = call.keys(kind), len(call.text), rows
 
     # AND.
 

@@ -253,6 +253,13 @@ VARIANTS = (
     Variant(KolorsPAGPipeline, "kolors", SIZE, _perturbed),
     Variant(diffusers.LatentConsistencyModelImg2ImgPipeline, "lcm", dict(image=PICTURE)),
     Variant(diffusers.StableDiffusion3Img2ImgPipeline, "sd3", dict(image=PICTURE) | SIZE),
+    Variant(diffusers.StableDiffusion3PAGPipeline, "sd3", SIZE, _other(pag_applied_layers="blocks.1")),
+    Variant(
+        diffusers.StableDiffusion3PAGImg2ImgPipeline,
+        "sd3",
+        dict(image=PICTURE) | SIZE,
+        _other(pag_applied_layers="blocks.1"),
+    ),
     Variant(diffusers.FluxImg2ImgPipeline, "flux", dict(image=PICTURE) | SIZE),
     Variant(diffusers.FluxKontextInpaintPipeline, "flux", REPAINTED | SIZE | dict(_auto_resize=False)),
     Variant(diffusers.ChromaImg2ImgPipeline, "chroma", dict(image=PICTURE) | SIZE),

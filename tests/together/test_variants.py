@@ -7,8 +7,7 @@ import pytest
 import tiny_pipelines as tiny
 import torch
 from alongside import NEGATIVE, PROMPT, attend, calling, unchanged, zeroed
-
-from promptattn.errors import UnsupportedModelError
+from torch.overrides import TorchFunctionMode
 
 HEIGHT, WIDTH = 32, 48
 PICTURE = torch.linspace(0, 1, 3 * HEIGHT * WIDTH).view(1, 3, HEIGHT, WIDTH)
@@ -104,19 +103,61 @@ def test_the_refiner_goes_on_where_the_base_stopped():
 # Perturbed-attention guidance.
 
 
-@pytest.mark.parametrize("kind", ["sd", "sdxl"])
+PERTURBED = {
+    "sd": (diffusers.StableDiffusionPAGPipeline, tiny.sd, "mid"),
+    "sdxl": (diffusers.StableDiffusionXLPAGPipeline, tiny.sdxl, "mid"),
+    "sd3": (diffusers.StableDiffusion3PAGPipeline, tiny.sd3, "blocks.1"),
+}
+
+
+@pytest.mark.parametrize("kind", PERTURBED)
 @pytest.mark.parametrize("scale", [0.0, 2.0])
 @pytest.mark.parametrize("guidance", [1.0, 5.0])
 def test_perturbed_attention_guidance(kind, scale, guidance):
-    cls = diffusers.StableDiffusionPAGPipeline if kind == "sd" else diffusers.StableDiffusionXLPAGPipeline
-    pipe = made(cls, tiny.PIPELINES[kind](), pag_applied_layers="mid")
+    cls, parts, layers = PERTURBED[kind]
+    pipe = made(cls, parts(), pag_applied_layers=layers)
     call = calling(pipe, pag_scale=scale, guidance_scale=guidance)
     unchanged(pipe, call)
     # In float32 the perturbed half of the tiny SDXL is far from its float64 self, with and without a run.
     zeroed(pipe.to(torch.float64), call)
 
 
-def test_perturbed_attention_guidance_of_stable_diffusion_3_is_refused_by_name():
+class Dense(TorchFunctionMode):
+    """Collects what each attention call of the denoiser attends to, float64 `[batch, query, key]`, mean over heads."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is torch.nn.functional.scaled_dot_product_attention:
+            query, key = (each.double() for each in args[:2])
+            mask = (kwargs or {}).get("attn_mask")
+            scores = query @ key.mT * query.shape[-1] ** -0.5
+            self.calls.append((scores if mask is None else scores + mask).softmax(-1).mean(1))
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("guidance", [1.0, 5.0])
+def test_maps_of_perturbed_joint_attention_are_of_the_prompts_own_rows(guidance):
     pipe = made(diffusers.StableDiffusion3PAGPipeline, tiny.sd3(), pag_applied_layers="blocks.1")
-    with pytest.raises(UnsupportedModelError, match=r"StableDiffusion3PAGPipeline.*perturbed rows"):
-        attend(pipe, PROMPT)
+    call = calling(pipe, steps=1, pag_scale=2.0, guidance_scale=guidance)
+    dense = Dense()
+    pipe.transformer.register_forward_pre_hook(lambda *_: dense.__enter__() and None)
+    pipe.transformer.register_forward_hook(lambda *_: dense.__exit__(None, None, None))
+    call(prompt=PROMPT, negative_prompt=NEGATIVE)
+    # The perturbed layer attends twice: with the rows of the texts as they are, and with those that it perturbs.
+    first, own, _, last = dense.calls
+    with attend(pipe, PROMPT, NEGATIVE) as run:
+        call(**run.inputs)
+    row = 1 if guidance > 1 else 0
+    for record, mass in zip(run.maps.records, (first, own, last), strict=True):
+        image = record.grid[0] * record.grid[1]
+        for token, slot in (("cat", 3), ("red", 2)):
+            (place,) = (
+                at
+                for at, column in enumerate(run.maps.prompts[0].columns)
+                if column.encoder == "text_encoder" and column.text == token
+            )
+            found = torch.from_numpy(record.mass[0, ..., place]).double().flatten()
+            torch.testing.assert_close(found, mass[row, :image, image + slot], rtol=0, atol=2e-6)
