@@ -74,9 +74,7 @@ def page(
 def _check_address(host: str, port: int | None) -> None:
     """Say that an address is none of this machine, or that its port is taken, before anything is loaded."""
     if ":" in host:
-        raise ConfigError(
-            f"{host} is an IPv6 address, which gradio does not serve on; choose one of IPv4 as --host."
-        )
+        raise ConfigError(f"{host} is an IPv6 address, which gradio does not serve on; choose one of IPv4 as --host.")
     try:
         with socket.socket() as tried:
             tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
