@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 
 from promptattn.app.bounds import MOST_TEXT, bounded, settled
-from promptattn.app.controls import Controls, wish_of
 from promptattn.app.runs import Wish
 from promptattn.errors import ConfigError
 
@@ -54,6 +53,9 @@ def test_a_seed_that_is_none_in_particular_is_drawn(seed):
 
 
 def test_an_emptied_box_is_what_suits():
+    pytest.importorskip("gradio", reason="gradio is not installed")
+    from promptattn.app.controls import Controls, wish_of
+
     values = dict.fromkeys(Controls.__dataclass_fields__)
     wish = wish_of([*({**values, "model": "shapes", "strength": ""}).values()])
     assert (wish.seed, wish.steps, wish.width, wish.negative, wish.strength) == (None, None, None, "", None)
