@@ -1,6 +1,6 @@
 """The figure of docs/maps.md: where words are grounded, by layer and part of the run, from reports of evaluate_shapes.
 
-python scripts/maps_figure.py UNet=results/maps_unet.json DiT=results/maps_dit.json --out docs/figures/maps.png
+python scripts/maps_figure.py UNet=docs/figures/maps_unet.json DiT=docs/figures/maps_dit.json
 """
 
 import argparse
