@@ -126,7 +126,6 @@ def pages():
         "wordless": (shown_images(wordless(), picture()), {}),
         "wordless_pair": (shown_images(wordless(), picture()) * 2, {"opened": "compare"}),
         "alike": ([*pair[1:], *shown_images(reseeded(), None, name="again")], {"opened": "compare"}),
-        "reseeded": ([*pair[:1], *shown_images(reseeded(), changed_picture(), name="rojo ×2")], {"opened": "compare"}),
         "unbroken": (shown_images(demo(text=UNBROKEN), picture()), {}),
         "shades": (shown_images(shades(), picture()), {}),
         "gray_shades": (shown_images(shades(), picture()), {"colors": "gray"}),

@@ -156,7 +156,9 @@ def test_a_word_is_chosen_from_the_list_above_the_pictures(opened):
 
 def test_what_else_is_not_the_same_is_said(opened):
     assert opened("pair").locator(".differs").is_hidden()
-    assert opened("reseeded").locator(".differs").inner_text() == "Beside the prompt: seed 7 → 8"
+    page = opened("alike")
+    assert page.locator(".differs").inner_text() == "Beside the prompt: seed 7 → 8"
+    assert line(page, "gato").locator(".delta").inner_text() == "±0\u00a0pt ×1.00"
 
 
 def test_nothing_to_compare_is_said(opened):

@@ -18,7 +18,7 @@ function points(change) {
   const size = Math.abs(100 * change);
   const digits = size >= 9.95 ? 0 : size >= 0.095 || size === 0 ? 1 : 2;
   const text = size.toFixed(digits);
-  return `${Number(text) === 0 ? "±" : change < 0 ? "−" : "+"}${text}\u00a0pt`;
+  return `${Number(text) === 0 ? "±0" : (change < 0 ? "−" : "+") + text}\u00a0pt`;
 }
 
 /* A weight, as the `number` filter of page.py writes it. */

@@ -55,7 +55,7 @@ function look(section, source, colors) {
   }
   function drawPicture() {
     sized(find(".overlay"), ratio, 1);
-    find(".shown").replaceChildren(make("small", {}, maps.length ? "The picture alone" : ""));
+    find(".shown").replaceChildren(make("small", {}, !maps.length ? "" : picture ? "The picture alone" : "No word is chosen"));
     legend(find("figure"), "", "");
   }
 
