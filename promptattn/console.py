@@ -125,6 +125,9 @@ def told(verbose: bool, *, as_json: bool = False) -> Iterator[None]:
         except MemoryError as error:
             said = "there is not enough memory; use a smaller number format (--dtype bfloat16), or a smaller model."
             raise _ended(error, said, FAILURE, trace=verbose, as_json=as_json) from None
+        except ImportError as error:
+            said = f"{error}; `promptattn doctor` tells what is not installed, or does not load."
+            raise _ended(error, said, FAILURE, trace=verbose, as_json=as_json) from None
         except OSError as error:
             raise _ended(error, f"{error}.", FAILURE, trace=verbose, as_json=as_json) from None
         except Exception as error:

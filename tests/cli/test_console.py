@@ -42,6 +42,7 @@ def test_ctrl_c_is_one_sentence_and_exit_code_130(capsys):
         (ExportError("no room."), 1, "error: no room."),
         (OSError(errno.ENOSPC, "No space left on device"), 1, "error: [Errno 28] No space left on device."),
         (MemoryError(), 1, "--dtype bfloat16"),
+        (ImportError("libtorch_cpu.so: failed to map segment"), 1, "to map segment; `promptattn doctor` tells"),
         (ZeroDivisionError("by zero"), 1, "error: ZeroDivisionError: by zero\nThis was not foreseen"),
         (KeyboardInterrupt(), INTERRUPTED, "stopped: by Ctrl+C"),
     ],

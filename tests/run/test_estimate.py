@@ -1,5 +1,7 @@
 """What a run will take: memory counted without making it, held against what is made."""
 
+from dataclasses import replace
+
 import pytest
 import tiny_pipelines as tiny
 import torch
@@ -109,6 +111,7 @@ def test_several_calls_and_long_ones_in_words():
         "about 8 min (8 x 30 steps of 2 s) and 5.1 GB on cpu: 4.8 GB parameters, 260 MB activations, 12 MB maps"
     )
     assert told[0].as_dict()["seconds"] == 480
+    assert str(replace(one, steps=1)).startswith("about 2 s (1 step of 2 s) and ")
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,17 @@ def test_a_device_that_is_too_small_is_said(tiny_folder, monkeypatch):
         load(tiny_folder, dtype="float32", device="cuda")
 
 
+@pytest.mark.parametrize("name", ["folder", "owner/name"])
+def test_memory_that_runs_out_while_loading_is_no_fault_of_folder_or_hub(name, tiny_folder, monkeypatch):
+    def full(*_, **__):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:119] . DefaultCPUAllocator: can't allocate memory: ...")
+
+    monkeypatch.setattr("diffusers.DiffusionPipeline.from_pretrained", full)
+    source = str(tiny_folder) if name == "folder" else name
+    with pytest.raises(ConfigError, match=f"too little memory to load {source}; choose a smaller .*--dtype bfloat16"):
+        load(source)
+
+
 # Schedulers.
 
 

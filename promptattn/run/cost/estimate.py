@@ -76,8 +76,9 @@ class Estimate:
         held = "activations unknown" if self.activations is None else f"{readable(self.activations)} activations"
         maps = f", {readable(self.maps)} maps" if self.maps else ""
         calls = f"{self.calls} x " if self.calls > 1 else ""
+        steps = f"{self.steps} step{'' if self.steps == 1 else 's'}"
         return (
-            f"about {_duration(self.seconds)} ({calls}{self.steps} steps of {self.seconds_per_step:.2g} s) and"
+            f"about {_duration(self.seconds)} ({calls}{steps} of {self.seconds_per_step:.2g} s) and"
             f" {readable(self.memory)} on {self.device}: {readable(self.parameters)} parameters, {held}{maps}"
         )
 

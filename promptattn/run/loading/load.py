@@ -167,6 +167,10 @@ def _from_pretrained(source: str, options: Mapping[str, Any]) -> Any:
     # Whatever a model's files or a network can make of it: torch, safetensors, tokenizers and the HTTP library each
     # raise errors of their own. The whole story is in __cause__.
     except Exception as error:
+        from promptattn.run.cost.shortage import is_shortage
+
+        if is_shortage(error):
+            raise _too_large(f"there is too little memory to load {source}") from error
         if local:
             raise UnsupportedModelError(f"the pipeline in {source} cannot be loaded: {first_line(error)}.") from error
         raise hub_error(source, options["revision"], error) from error
@@ -209,10 +213,13 @@ def _moved(pipe: Any, device: "torch.device") -> Any:
     try:
         return pipe.to(device)
     except torch.OutOfMemoryError as error:
-        raise ConfigError(
-            f"{device} has too little memory for this model in {str(pipe.dtype).removeprefix('torch.')}; choose a"
-            " smaller number format (dtype: bfloat16), a smaller model, or device: cpu."
-        ) from error
+        dtype = str(pipe.dtype).removeprefix("torch.")
+        raise _too_large(f"{device} has too little memory for this model in {dtype}", "--device cpu") from error
+
+
+def _too_large(what: str, *more: str) -> ConfigError:
+    first, *others = ("a smaller number format (--dtype bfloat16)", "a smaller model", *more)
+    return ConfigError(f"{what}; choose {', '.join([first, *others[:-1]])}, or {others[-1]}.")
 
 
 @contextmanager
