@@ -166,9 +166,12 @@ def _ended(error: BaseException, message: str, code: int, *, trace: bool, as_jso
 
 
 def printable() -> None:
-    """Have what a terminal cannot show (in a locale that is not UTF-8) be escaped, and not end the command."""
+    """Have what a terminal cannot show (in a locale that is not UTF-8; half a surrogate pair) not end the command.
+
+    It is escaped; in JSON that is what stands for it.
+    """
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper) and not _is_utf8(stream):
+        if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 

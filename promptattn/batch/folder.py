@@ -24,7 +24,8 @@ from promptattn import __version__
 from promptattn.batch.items import Item
 from promptattn.batch.lock import Lock
 from promptattn.errors import ExportError
-from promptattn.export import atomic_folder
+from promptattn.export.atomic import atomic_folder, reason
+from promptattn.export.durable import sync_file
 
 __all__ = ["HEADER", "ITEM", "MANIFEST", "BatchFolder"]
 
@@ -43,8 +44,8 @@ class BatchFolder:
         self.lock = Lock(self.aside / "lock")
         self._is_new = not self.root.exists()
 
-    def claim(self) -> None:
-        """Make the folder, and lock it.
+    def claim(self) -> list[str]:
+        """Make the folder, and lock it; returns what to warn of.
 
         Raises:
             ExportError: when it cannot be made, holds something else than a batch, or is being written to.
@@ -52,14 +53,14 @@ class BatchFolder:
         if self.root.exists() and not self.root.is_dir():
             raise ExportError(f"'{self.root}' is a file, not a folder; choose another name for the output folder.")
         with self.telling():
-            # What claim() itself makes does not make it a batch's.
-            strange = self.root.is_dir() and any(path != self.aside for path in self.root.iterdir())
-            if strange and not (self.root / HEADER).is_file():
-                raise ExportError(
-                    f"'{self.root}' is not empty and holds no batch (no {HEADER}); choose another folder with --out."
-                )
+            self._refuse_strange()
             self.aside.mkdir(parents=True, exist_ok=True)
-            self.lock.take()
+            if self.lock.take():
+                return []
+            return [
+                f"the disk of '{self.root}' cannot lock a file: nothing but you keeps a second batch from writing there"
+                " at the same time."
+            ]
 
     def recover(self) -> None:
         """Finish or clear away what a run that was killed left behind."""
@@ -74,8 +75,7 @@ class BatchFolder:
 
     def begin(self, source: str, request: dict[str, Any], batch: int, threads: int | None) -> list[str]:
         """Say what the batch is of; returns what to warn of where an earlier run was made otherwise."""
-        file = self.root / HEADER
-        earlier = _read(file) or {}
+        earlier = self._header() or {}
         said = {
             "format": _FORMAT,
             "version": _VERSION,
@@ -85,9 +85,8 @@ class BatchFolder:
             "threads": threads,
             "options": request,
         }
-        if earlier.get("version", _VERSION) != _VERSION:
-            raise ExportError(f"'{file}' is of version {earlier['version']!r}; this promptattn takes {_VERSION}.")
-        self._write_file(file, _json(said, indent=1))
+        with self.telling():
+            self._write_file(self.root / HEADER, _json(said, indent=1))
         return [
             f"earlier lines were made with --{option} {earlier[option]}, the rest with {said[option]}: that may round"
             " differently."
@@ -166,8 +165,7 @@ class BatchFolder:
         try:
             yield
         except OSError as error:
-            reason = error.strerror or str(error)
-            raise ExportError(f"'{self.root}' could not be written: {reason}.") from error
+            raise ExportError(reason(error, self.root)) from error
 
     def _put_in_place(self, group: Path) -> None:
         for path in sorted(group.iterdir()):
@@ -177,6 +175,25 @@ class BatchFolder:
                 goal.rename(self.aside / f"replaced-{secrets.token_hex(4)}")
             path.rename(goal)
         group.rmdir()
+
+    def _refuse_strange(self) -> None:
+        """Raise ExportError where the folder holds something else than a batch that can be gone on with."""
+        # What claim() itself makes does not make it a batch's.
+        if not self.root.is_dir() or all(path == self.aside for path in self.root.iterdir()):
+            return
+        header = self._header()
+        if header is None or header.get("format") != _FORMAT:
+            raise ExportError(
+                f"'{self.root}' is not empty and holds no batch (no {HEADER} of one); choose another folder with --out."
+            )
+        if header.get("version") != _VERSION:
+            raise ExportError(
+                f"'{self.root}' holds a batch of version {header.get('version')!r}, and this promptattn takes"
+                f" {_VERSION}; choose another folder with --out."
+            )
+
+    def _header(self) -> dict[str, Any] | None:
+        return _read(self.root / HEADER)
 
     def _refuse_foreign(self, goal: Path) -> None:
         """Raise ExportError where something else stands in a line's place: it is not ours to replace."""
@@ -191,6 +208,7 @@ class BatchFolder:
         partial = self.aside / f"{file.name}.partial"
         # A lone surrogate, which a prompt may hold, has no UTF-8; its backslash form is what JSON writes for it.
         partial.write_bytes(text.encode("utf-8", "backslashreplace"))
+        sync_file(partial)
         partial.replace(file)
 
 

@@ -25,13 +25,14 @@ def groups_of(pipe: Any, items: Sequence[Item], size: int) -> list[Group]:
     if size == 1:
         return [[item] for item in items]
     together: dict[Any, Group] = {}
+    known: dict[Any, set[int]] = {}
     for item in items:
-        together.setdefault(_company(pipe, item), []).append(item)
+        together.setdefault(_company(pipe, item, known), []).append(item)
     groups = [alike[first : first + size] for alike in together.values() for first in range(0, len(alike), size)]
     return sorted(groups, key=lambda group: group[0].line.number)
 
 
-def _company(pipe: Any, item: Item) -> Any:
+def _company(pipe: Any, item: Item, known: dict[Any, set[int]]) -> Any:
     """Equal for lines that can share a call; of one that goes alone, its name."""
     config = item.config
     # Words to capture that one prompt lacks are an error of that line, and not of a call in which another has them.
@@ -44,6 +45,7 @@ def _company(pipe: Any, item: Item) -> Any:
         steps=config.steps,
         syntax=config.syntax,
         max_sequence_length=config.max_sequence_length,
+        known=known,
     )
     if shape is None:
         return item.name

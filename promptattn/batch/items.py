@@ -3,10 +3,10 @@
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from promptattn.batch.lines import NAME, Line
@@ -25,6 +25,7 @@ RESERVED = ("manifest.jsonl", "batch.json")
 
 _MOST_SHOWN = 20
 _LONGEST_NAME = 100
+_DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)( *\..*)?")  # which Windows takes for a file of that name
 
 
 @dataclass(frozen=True)
@@ -88,12 +89,12 @@ def check_base(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"prompt": None})
 
 
-def items_of(lines: Sequence[Line], base: RunConfig, file: Path) -> list[Item]:
+def items_of(lines: Sequence[Line], base: RunConfig) -> list[Item]:
     """Every line as an item, in the same order; those that cannot be made say why."""
-    return list(_named_once([_item(line, base, file) for line in lines]))
+    return list(_named_once([_item(line, base) for line in lines]))
 
 
-def refuse_unreadable(items: Sequence[Item], file: Path) -> None:
+def refuse_unreadable(items: Sequence[Item], file: str) -> None:
     """Raise ConfigError with every line that cannot be made, if there is one."""
     wrong = [item for item in items if item.problem is not None]
     if wrong:
@@ -103,7 +104,7 @@ def refuse_unreadable(items: Sequence[Item], file: Path) -> None:
         raise ConfigError(f"{count} of {file} cannot be used, and nothing was made (--strict):{told}{more}")
 
 
-def _item(line: Line, base: RunConfig, file: Path) -> Item:
+def _item(line: Line, base: RunConfig) -> Item:
     if line.problem is not None:
         return Item(line, "", base, line.problem)
     try:
@@ -147,13 +148,15 @@ def _name(line: Line, config: RunConfig) -> str:
     if given is None:
         beginning = slug((config.prompt or [""])[0])
         return f"{line.number:05d}_{beginning}" if beginning else f"{line.number:05d}"
-    fits = isinstance(given, str) and re.fullmatch(r"\w[\w .+-]*(?<![ .])", given) and given.casefold() not in RESERVED
-    if not fits or len(given.encode()) > _LONGEST_NAME:
+    # In one of the two forms of an accented letter, which some file systems take for the same.
+    name = unicodedata.normalize("NFC", given) if isinstance(given, str) else ""
+    fits = re.fullmatch(r"\w[\w .+-]*(?<![ .])", name) and name.casefold() not in RESERVED
+    if not fits or _DEVICES.fullmatch(name) or len(name.encode()) > _LONGEST_NAME:
         raise ConfigError(
             f"name {str(given)[:40]!r} cannot be a folder's; use letters, digits, and . _ - + or blanks between them,"
-            f" {_LONGEST_NAME} at most"
+            f" {_LONGEST_NAME} bytes at most, and none that Windows keeps for itself such as con"
         )
-    return str(given)
+    return name
 
 
 def _named_once(items: Sequence[Item]) -> Iterator[Item]:

@@ -3,7 +3,9 @@
 import csv
 import json
 import math
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -12,9 +14,11 @@ from typing import Any
 from promptattn.config import value_of
 from promptattn.errors import ConfigError
 
-__all__ = ["NAME", "PROMPT", "Line", "read_lines"]
+__all__ = ["FORMATS", "NAME", "PROMPT", "STANDARD_INPUT", "Line", "named", "read_lines"]
 
 PROMPT, NAME = "prompt", "name"
+STANDARD_INPUT = "-"
+"""In place of a file: what is piped into the command."""
 
 # What a line may call a setting, as on the command line.
 _SHORT = {
@@ -26,7 +30,7 @@ _SHORT = {
     "strength": "weighting.strength",
 }
 _SEPARATORS = (",", ";", "\t")  # spreadsheets of countries with a decimal comma write semicolons
-_LONGEST = 1_000_000
+_LONGEST = 100_000  # characters, for which parsing takes seconds
 
 
 @dataclass(frozen=True)
@@ -46,67 +50,98 @@ class Line:
     text: str = ""
 
 
-def read_lines(file: str | PathLike[str]) -> list[Line]:
-    """Every line of a `.txt`, `.jsonl` or `.csv` that is not blank, those that cannot be read among them.
+def read_lines(file: str | PathLike[str], kind: str | None = None) -> list[Line]:
+    """Every line of a file of prompts that is not blank, those that cannot be read among them.
 
-    In a `.txt` each line is a prompt, and one that begins with `#` a comment. In a `.jsonl` each is an object with a
-    `prompt` and any setting of a config, nested or by its dotted path; in a `.csv` the first line names them, and an
+    In a `txt` each line is a prompt, and one that begins with `#` a comment. In a `jsonl` each is an object with a
+    `prompt` and any setting of a config, nested or by its dotted path; in a `csv` the first line names them, and an
     empty field is not given.
+
+    Args:
+        file: its path, or `-` for what is piped into the command.
+        kind: one of `FORMATS`; without it, what the name ends in, and `txt` for `-`.
 
     Raises:
         ConfigError: when the file cannot be read as a whole, or holds no prompt at all.
     """
-    path = Path(file).expanduser()
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise ConfigError(f"{path} is no file of prompts: its name must end in {', '.join(_READERS)}.")
+    name, reader = named(file), _READERS[_kind_of(file, kind)]
     try:
-        data = path.read_bytes()
+        data = sys.stdin.buffer.read() if str(file) == STANDARD_INPUT else Path(file).expanduser().read_bytes()
     except FileNotFoundError:
-        raise ConfigError(f"there is no file of prompts {path}.") from None
+        raise ConfigError(f"there is no file of prompts {name}.") from None
     except OSError as error:
-        raise ConfigError(f"the prompts {path} cannot be read: {error.strerror}.") from error
+        raise ConfigError(f"the prompts {name} cannot be read: {error.strerror}.") from error
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise ConfigError(f"{path} is text in UTF-16; save it in UTF-8.")
-    lines = list(reader(path, _decoded(data.removeprefix(b"\xef\xbb\xbf"))))
+        raise ConfigError(f"{name} is text in UTF-16; save it in UTF-8.")
+    lines = list(reader(name, _decoded(data.removeprefix(b"\xef\xbb\xbf"))))
     if not lines:
-        raise ConfigError(f"{path} holds no prompts.")
+        raise ConfigError(f"{name} holds no prompts.")
     return lines
+
+
+def named(file: str | PathLike[str]) -> str:
+    """What messages call a file of prompts."""
+    return "standard input" if str(file) == STANDARD_INPUT else str(Path(file).expanduser())
+
+
+def _kind_of(file: str | PathLike[str], kind: str | None) -> str:
+    if kind is None:
+        kind = "txt" if str(file) == STANDARD_INPUT else Path(file).suffix.lower().removeprefix(".")
+        if kind not in _READERS:
+            raise ConfigError(
+                f"{named(file)} is no file of prompts: its name must end in .{', .'.join(FORMATS)}, or --format must"
+                " say which of them it is."
+            )
+    if kind not in _READERS:
+        raise ConfigError(f"--format {kind}: it must be one of {', '.join(FORMATS)}.")
+    return kind
 
 
 def _decoded(data: bytes) -> list[str]:
     """The lines without their ends; bytes that are not UTF-8 are kept as surrogates, to be told of line by line."""
-    lines = data.removesuffix(b"\n").split(b"\n")
-    return [line.removesuffix(b"\r").decode("utf-8", "surrogateescape") for line in lines]
+    end = b"\n" if b"\n" in data else b"\r"  # as some spreadsheets still write for the Macintosh
+    return [line.removesuffix(b"\r").decode("utf-8", "surrogateescape") for line in data.removesuffix(end).split(end)]
 
 
 def _shown(text: str) -> str:
     return text.encode("utf-8", "replace").decode()[:80]
 
 
-def _encoding_problem(text: str) -> str | None:
+def _unreadable(text: str) -> str | None:
+    """What is wrong with a line before it is looked at more closely."""
+    if len(text) > _LONGEST:
+        return f"it has {len(text)} characters; {_LONGEST} are read at most"
     for at, letter in enumerate(text):
         if "\udc80" <= letter <= "\udcff":
             return f"character {at + 1} is not UTF-8 (byte 0x{ord(letter) - 0xDC00:02x})"
     return "it holds a zero byte" if "\0" in text else None
 
 
-def _read_text(path: Path, lines: Sequence[str]) -> Iterator[Line]:
+def _read_text(file: str, lines: Sequence[str]) -> Iterator[Line]:
     for number, line in enumerate(lines, start=1):
         text = line.strip()
         if text and not text.startswith("#"):
-            yield Line(number, {PROMPT: text}, _encoding_problem(text), _shown(text))
+            problem = _unreadable(text) or _no_text(text)
+            yield Line(number, {PROMPT: text}, problem, _shown(text))
+
+
+def _no_text(line: str) -> str | None:
+    if line.startswith("{"):  # as a prompt can in some syntaxes
+        with suppress(ConfigError):
+            _settings_of_object(line)
+            return "this is JSON with a prompt in it; name the file .jsonl, or say --format jsonl"
+    return None
 
 
 # --- JSON lines -----------------------------------------------------------------------------------
 
 
-def _read_jsonl(path: Path, lines: Sequence[str]) -> Iterator[Line]:
+def _read_jsonl(file: str, lines: Sequence[str]) -> Iterator[Line]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         settings: dict[str, Any] = {}
-        problem = _encoding_problem(line)
+        problem = _unreadable(line)
         if problem is None:
             try:
                 settings = _settings_of_object(line)
@@ -116,8 +151,6 @@ def _read_jsonl(path: Path, lines: Sequence[str]) -> Iterator[Line]:
 
 
 def _settings_of_object(line: str) -> dict[str, Any]:
-    if len(line) > _LONGEST:
-        raise ConfigError(f"it has {len(line)} characters; {_LONGEST} are read at most")
     try:
         value = json.loads(line, object_pairs_hook=_once, parse_constant=_no_number)
     except json.JSONDecodeError as error:
@@ -128,8 +161,8 @@ def _settings_of_object(line: str) -> dict[str, Any]:
         return {PROMPT: value}
     if not isinstance(value, dict):
         raise ConfigError(f'it must be an object with a prompt, such as {{"prompt": "a cat"}}, not {_kind(value)}')
-    named: dict[str, Any] = value
-    return _with_prompt({_SHORT.get(key, key): each for key, each in named.items()})
+    settings: dict[str, Any] = value
+    return _with_prompt(_once([(_SHORT.get(key, key), each) for key, each in settings.items()]))
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -154,17 +187,19 @@ def _kind(value: Any) -> str:
 def _with_prompt(settings: dict[str, Any]) -> dict[str, Any]:
     if settings.get(PROMPT) is None:
         raise ConfigError("it has no prompt")
+    if "" in settings:
+        raise ConfigError(f"{settings['']!r} is given without the name of a setting")
     return settings
 
 
 # --- CSV ------------------------------------------------------------------------------------------
 
 
-def _read_csv(path: Path, lines: Sequence[str]) -> Iterator[Line]:
+def _read_csv(file: str, lines: Sequence[str]) -> Iterator[Line]:
     first = next((index for index, line in enumerate(lines) if line.strip()), None)
     if first is None:
         return
-    separator, columns = _header(path, first + 1, lines[first])
+    separator, columns = _header(file, first + 1, lines[first])
     # With the ends of the lines, which a field in quotes may hold.
     rows = csv.reader((f"{line}\n" for line in lines[first + 1 :]), delimiter=separator, strict=True)
     before = first + 2
@@ -182,7 +217,7 @@ def _read_csv(path: Path, lines: Sequence[str]) -> Iterator[Line]:
         if not any(cell.strip() for cell in row):
             continue
         settings: dict[str, Any] = {}
-        problem = _encoding_problem(separator.join(row))
+        problem = _unreadable(separator.join(row))
         if problem is None:
             try:
                 settings = _settings_of_row(columns, row)
@@ -191,17 +226,18 @@ def _read_csv(path: Path, lines: Sequence[str]) -> Iterator[Line]:
         yield Line(number, settings, problem, _shown(lines[number - 1]))
 
 
-def _header(path: Path, number: int, line: str) -> tuple[str, list[str]]:
+def _header(file: str, number: int, line: str) -> tuple[str, list[str]]:
     """The separator and the columns: that separator which makes one of them `prompt`."""
     for separator in _SEPARATORS:
-        names = [name.strip() for name in next(csv.reader([line], delimiter=separator), [])]
-        columns = [_SHORT.get(name, name) for name in names]
-        if PROMPT in columns:
-            if twice := {name for name in columns if columns.count(name) > 1}:
-                raise ConfigError(f"{path}, line {number}: two columns are called {min(twice) or 'nothing'}.")
-            return separator, columns
+        with suppress(csv.Error):
+            row = next(csv.reader([line], delimiter=separator, strict=True), [])
+            columns = [_SHORT.get(name.strip(), name.strip()) for name in row]
+            if PROMPT in columns:
+                if twice := {name for name in columns if name and columns.count(name) > 1}:
+                    raise ConfigError(f"{file}, line {number}: two columns are called {min(twice)}.")
+                return separator, columns
     raise ConfigError(
-        f"{path}, line {number}: no column is called prompt; the first line of a CSV names the columns, such as"
+        f"{file}, line {number}: no column is called prompt; the first line of a CSV names the columns, such as"
         " prompt,seed,steps."
     )
 
@@ -210,6 +246,8 @@ def _csv_problem(error: csv.Error, first: int, last: int) -> str:
     if "unexpected end of data" in str(error):
         swallowed = f", so that lines {first} to {last} are one" if last > first else ""
         return f"a field begins with a quote that is never closed{swallowed}"
+    if "field limit" in str(error):
+        return f"a field has more than {csv.field_size_limit()} characters"
     return f"this is not CSV: {error}"
 
 
@@ -219,8 +257,10 @@ def _settings_of_row(columns: Sequence[str], row: Sequence[str]) -> dict[str, An
             f"it has {len(row)} fields and the first line names {len(columns)} columns; text with a separator or a"
             " quote in it must stand in quotes"
         )
-    given = {column: cell for column, cell in zip(columns, row, strict=True) if cell.strip() or column == PROMPT}
-    return {path: cell if path == NAME else value_of(path, cell) for path, cell in given.items()}
+    given = {column: cell for column, cell in zip(columns, row, strict=True) if cell.strip()}
+    return {path: cell if path == NAME else value_of(path, cell) for path, cell in _with_prompt(given).items()}
 
 
-_READERS = {".txt": _read_text, ".jsonl": _read_jsonl, ".csv": _read_csv}
+_READERS = {"txt": _read_text, "jsonl": _read_jsonl, "csv": _read_csv}
+FORMATS = tuple(_READERS)
+"""What a file of prompts can be."""

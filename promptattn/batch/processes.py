@@ -1,13 +1,17 @@
 """The processes of one run, as `accelerate launch` starts them: who does what, and what all of them agree on."""
 
+import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from promptattn.errors import ConfigError, PromptAttnError
 
 __all__ = ["Processes", "launched_as", "launched_in_vain"]
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -28,6 +32,19 @@ def launched_in_vain() -> bool:
     return asked and "WORLD_SIZE" not in os.environ
 
 
+@contextmanager
+def _in_company() -> Iterator[None]:
+    """Tell in a sentence that another process is gone, of which the connection knows no more than that it is closed."""
+    try:
+        yield
+    except RuntimeError as error:
+        _log.info("waiting for the others", exc_info=error)
+        raise PromptAttnError(
+            "another process of this run has ended before its time, and should have told why. What is done is kept: run"
+            " the same command again to go on."
+        ) from error
+
+
 class Processes:
     """This process among those of the run, through accelerate's `PartialState`; alone without a launcher."""
 
@@ -43,9 +60,8 @@ class Processes:
         from promptattn.run.loading.device import resolve_device
 
         on_cpu = resolve_device(device).type == "cpu"
-        kwargs = {"timeout": _PATIENCE} if launched_as()[1] > 1 else {}
         # Without a GPU it must be told so: it would take itself to be alone.
-        self._state = PartialState(cpu=on_cpu, **kwargs)
+        self._state = PartialState(cpu=on_cpu, timeout=_PATIENCE)
         self.count: int = self._state.num_processes
         self.rank: int = self._state.process_index
         self.is_first = self.rank == 0
@@ -70,11 +86,20 @@ class Processes:
             return list(own)
 
     def wait(self) -> None:
-        """Wait until all have come so far."""
-        self._state.wait_for_everyone()
+        """Wait until all have come so far.
+
+        Raises:
+            PromptAttnError: when one of the others has ended before.
+        """
+        with _in_company():
+            self._state.wait_for_everyone()
 
     def agreed(self, decide: Callable[[], T]) -> T:
-        """What the first process decides, in all of them; what it raises is raised in all of them."""
+        """What the first process decides, in all of them; what it raises is raised in all of them.
+
+        Raises:
+            PromptAttnError: also when one of the others has ended before.
+        """
         if self.count == 1:
             return decide()
         from accelerate.utils import broadcast_object_list
@@ -85,7 +110,8 @@ class Processes:
                 told = [decide(), None]
             except PromptAttnError as error:
                 told = [None, error]
-        broadcast_object_list(told)
+        with _in_company():
+            broadcast_object_list(told)
         decision, refusal = told
         if refusal is not None:
             raise refusal

@@ -12,17 +12,19 @@ from promptattn.batch.folder import BatchFolder
 from promptattn.batch.grouping import Group, groups_of
 from promptattn.batch.items import Item, check_base, items_of, refuse_unreadable
 from promptattn.batch.journal import Journal, read_journals
-from promptattn.batch.lines import read_lines
+from promptattn.batch.lines import named, read_lines
 from promptattn.batch.making import Outcome, make, tell_of, write
-from promptattn.batch.processes import Processes, launched_in_vain
+from promptattn.batch.pace import Pace
+from promptattn.batch.processes import Processes, launched_as, launched_in_vain
 from promptattn.config import RunConfig
 from promptattn.errors import ConfigError, ExportError
 from promptattn.run.cost.estimate import Estimate, first_of
 from promptattn.run.from_config import load_pipeline
+from promptattn.run.loading.load import recommended
 from promptattn.run.loading.schedulers import check_scheduler
-from promptattn.run.progress import overall
+from promptattn.run.together import USUAL_STEPS
 
-__all__ = ["BatchResult", "run_batch"]
+__all__ = ["BatchResult", "Telling", "run_batch"]
 
 
 @dataclass(frozen=True)
@@ -56,13 +58,15 @@ class Telling:
 
     Attributes:
         stage: called with what begins now.
-        step: called with (steps done, steps in all) of this process.
+        step: called with (steps done, steps in all) of this process, those of all its images.
+        lines: called with (lines done, lines in all) of this process.
         note: called with a severity and a sentence: what lines could not be made, and what to know of others.
         estimate: called once, with what this process takes of memory and time.
     """
 
     stage: Callable[[str], None] = lambda stage: None
     step: Callable[[int, int], None] | None = None
+    lines: Callable[[int, int], None] = lambda done, total: None
     note: Callable[[str, str], None] = lambda severity, message: None
     estimate: Callable[[Estimate], None] | None = None
 
@@ -72,6 +76,7 @@ def run_batch(
     folder: str | PathLike[str],
     config: RunConfig | None = None,
     *,
+    kind: str | None = None,
     batch: int = 1,
     threads: int = 1,
     strict: bool = False,
@@ -84,9 +89,11 @@ def run_batch(
     processes (`accelerate launch`), they share the lines, and what is made does not depend on how many they are.
 
     Args:
-        file: a `.txt`, `.jsonl` or `.csv`; see :func:`read_lines`.
+        file: a `.txt`, `.jsonl` or `.csv`, or `-` for standard input; see :func:`read_lines`. It is read once, by the
+            first process.
         folder: where to write; see :mod:`promptattn.batch.folder`.
         config: what holds for all lines that say nothing else. Its prompt is not used.
+        kind: `txt`, `jsonl` or `csv`, where the name of the file does not say which of them it is.
         batch: how many lines to make in one call of the pipeline. What comes out does not depend on it, but for what a
             batch rounds differently.
         threads: of each process on the CPU. What comes out depends on it as little, and so neither on the processes.
@@ -101,16 +108,22 @@ def run_batch(
         UnsupportedModelError: whatever :func:`promptattn.load` raises.
     """
     telling = telling or Telling()
-    base, path = check_base(config or RunConfig()), Path(file).expanduser()
+    base = check_base(config or RunConfig())
     if batch < 1:
         raise ConfigError(f"--batch {batch}: at least 1 line must be made at once.")
     if threads < 1:
         raise ConfigError(f"--threads {threads}: each process needs at least 1.")
     if base.scheduler is not None:
         check_scheduler(base.scheduler.name)
-    items = items_of(read_lines(path), base, path)
-    if strict:
-        refuse_unreadable(items, path)
+
+    def read() -> list[Item]:
+        items = items_of(read_lines(file, kind), base)
+        if strict:
+            refuse_unreadable(items, named(file))
+        return items
+
+    # Before anything is loaded; and once, because a file may change and a pipe is empty then.
+    first = read() if launched_as()[0] == 0 else None
     processes = Processes(base.device, threads)
     if launched_in_vain():
         telling.note(
@@ -120,7 +133,8 @@ def run_batch(
         )
     goal = BatchFolder(folder)
     try:
-        return _Run(items, base, path, batch, force, telling, processes, goal).result()
+        items = processes.agreed(lambda: read() if first is None else first)
+        return _Run(items, base, named(file), batch, force, telling, processes, goal).result()
     finally:
         goal.lock.release()
         processes.close()
@@ -130,7 +144,7 @@ def run_batch(
 class _Run:
     items: list[Item]
     base: RunConfig
-    file: Path
+    source: str
     batch: int
     force: bool
     telling: Telling
@@ -145,14 +159,15 @@ class _Run:
         before = self._begin(ready)
         left = [item for item in ready if item.name not in before]
         own: list[Group] = []
-        pipe, began = None, time.monotonic()
+        pipe = None
         if left:
             pipe = self._load()
-            began = time.monotonic()
+            self.telling.stage("Planning")
             waiting = {item.name for item in left}
             groups = [[item for item in group if item.name in waiting] for group in groups_of(pipe, ready, self.batch)]
             own = self.processes.share([group for group in groups if group])
         self.processes.wait()
+        began = time.monotonic()
         self._make_all(pipe, own)
         self.processes.wait()
         seconds = time.monotonic() - began
@@ -163,12 +178,13 @@ class _Run:
         """Claim the folder; returns the names of the lines that are done already."""
 
         def claim() -> set[str]:
-            self.goal.claim()
+            said = self.goal.claim()
             self.goal.recover()
             done = set(self.goal.done(ready, force=self.force))
             request = Item(self.items[0].line, "", self.base).request
-            for said in self.goal.begin(self.file.name, request, self.batch, self.processes.threads):
-                self.telling.note("warning", said)
+            said += self.goal.begin(Path(self.source).name, request, self.batch, self.processes.threads)
+            for each in said:
+                self.telling.note("warning", each)
             return done
 
         done = self.processes.agreed(claim)
@@ -200,22 +216,27 @@ class _Run:
             return
         with self.goal.telling():
             journal = Journal(self.goal.aside / f"rank-{self.processes.rank}-of-{self.processes.count}.jsonl")
-        finished = 0
+        pace = Pace(self.telling.step, groups, int(recommended(pipe).get("num_inference_steps", USUAL_STEPS)))
+        finished, total = 0, sum(map(len, groups))
+        self.telling.lines(finished, total)
         try:
             for number, group in enumerate(groups):
                 self.telling.stage(self._stage(group))
-                on_step = overall(self.telling.step, number, len(groups))
                 first = first_of(self.telling.estimate, number, len(groups))
-                outcomes = self._keep(pipe, number, make(pipe, group, on_step, on_estimate=first))
+                outcomes = self._keep(pipe, number, make(pipe, group, pace.within(number), on_estimate=first))
                 self._tell(outcomes)
                 with self.goal.telling():
                     for outcome in outcomes:
                         journal.add({"name": outcome.item.name, "error": outcome.error})
                 finished += len(group)
+                pace.after(number)
+                self.telling.lines(finished, total)
         except ExportError as error:
-            left = sum(map(len, groups)) - finished
+            left = total - finished
+            lines = "1 line is" if left == 1 else f"{left} lines are"
+            lines = lines if self.processes.count == 1 else f"of this process {lines}"
             raise ExportError(
-                f"{error} What is done is kept; {left} lines are left: run the same command again to go on with them."
+                f"{error} What is done is kept; {lines} left: run the same command again to go on."
             ) from error
         finally:
             with suppress(OSError):  # what could not be written has been told of
@@ -242,8 +263,8 @@ class _Run:
     def _finish(self) -> tuple[list[dict[str, Any]], list[str]]:
         with self.goal.telling():
             failed = {entry["name"]: entry["error"] for entry in read_journals(self.goal.aside) if entry["error"]}
-        entries = [self._entry(item, failed) for item in self.items]
-        unlisted = self.goal.unlisted(self.items)
+            entries = [self._entry(item, failed) for item in self.items]
+            unlisted = self.goal.unlisted(self.items)
         self.goal.finish(entries)
         return entries, unlisted
 

@@ -1,5 +1,11 @@
 """`promptattn batch`: every line of a file of prompts."""
 
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -8,12 +14,17 @@ from rich.text import Text
 from promptattn.cli.options import MACHINE, Config, Json, Maps, Sets, Verbose, whole, with_making
 from promptattn.cli.running import Estimates
 from promptattn.cli.settings import settings, with_maps
-from promptattn.console import FAILURE, emit, note, out, progress, told
+from promptattn.console import FAILURE, emit, err, failed, note, out, progress, told
+from promptattn.errors import PromptAttnError
 
 if TYPE_CHECKING:
     from promptattn.batch import BatchResult
 
 __all__ = ["batch"]
+
+_PAUSE = 60.0  # seconds between two reports where there is no bar
+_GRACE = 10.0  # seconds in which a launcher notices that a process has failed
+_TERMINATED = 128 + signal.SIGTERM  # as shells say of what it ended
 
 
 @with_making
@@ -21,10 +32,14 @@ def batch(
     prompts: Annotated[
         str,
         typer.Argument(
-            help="A .txt with one prompt a line, or a .jsonl or .csv whose lines can have settings of their own."
+            help="A .txt with one prompt a line, or a .jsonl or .csv whose lines can have settings of their own; - is"
+            " standard input."
         ),
     ],
     folder: Annotated[str, typer.Option("--out", "-o", help="Folder for the results, or of a run to go on with.")],
+    kind: Annotated[
+        str | None, typer.Option("--format", help="txt, jsonl or csv, where no ending of the file's name says it.")
+    ] = None,
     config: Config = None,
     sets: Sets = None,
     maps: Maps = None,
@@ -66,34 +81,96 @@ def batch(
 
     `promptattn batch prompts.txt --out many --seed 7`
 
+    `printf 'a red cat\\na blue star\\n' | promptattn batch - --out piped`
+
     `promptattn batch prompts.csv --out images --model shapes-dit --batch 4 --no-maps --json`
     """
     with told(verbose, as_json=as_json):
-        from promptattn.batch import Telling, run_batch
         from promptattn.batch.processes import launched_as
-        from promptattn.config import load_config
 
-        is_first = launched_as()[0] == 0
-        wanted = load_config(config, sets or (), settings(capture=False if maps is False else None, **making))
-        if maps:
-            wanted = with_maps(wanted)
-        estimates = Estimates()
-        with progress(shown=is_first) as bar:
-            telling = Telling(stage=bar.stage, step=bar.step, note=note, estimate=estimates.take)
-            made = run_batch(
-                prompts,
-                folder,
-                wanted,
-                batch=size,
-                threads=threads,
-                strict=strict,
-                force=force,
-                telling=telling,
-            )
-        if is_first:
-            emit({**_summary(made), "estimate": estimates.as_dict()}) if as_json else _show(made)
-        if made.count("done") < len(made.entries):
-            raise typer.Exit(FAILURE)
+        rank, count = launched_as()
+        is_first = rank == 0
+        with _first_tells(is_first), _terminable(count, as_json):
+            from promptattn.batch import Telling, run_batch
+            from promptattn.config import load_config
+
+            wanted = load_config(config, sets or (), settings(capture=False if maps is False else None, **making))
+            if maps:
+                wanted = with_maps(wanted)
+            estimates = Estimates()
+            with progress(shown=is_first) as bar:
+                telling = Telling(stage=bar.stage, step=bar.step, note=note)
+                if is_first:
+                    telling = replace(telling, estimate=estimates.take, lines=_now_and_then(count))
+                made = run_batch(
+                    prompts,
+                    folder,
+                    wanted,
+                    kind=kind,
+                    batch=size,
+                    threads=threads,
+                    strict=strict,
+                    force=force,
+                    telling=telling,
+                )
+            # The others end well: a launcher ends all as soon as one fails, and the first may not have told yet.
+            if is_first:
+                emit({**_summary(made), "estimate": estimates.as_dict()}) if as_json else _show(made)
+                if made.count("done") < len(made.entries):
+                    raise typer.Exit(FAILURE)
+
+
+@contextmanager
+def _first_tells(is_first: bool) -> Iterator[None]:
+    """Leave it to the first process to tell what all of them come upon: then the launcher ends the others."""
+    try:
+        yield
+    except (PromptAttnError, KeyboardInterrupt):
+        if not is_first:
+            time.sleep(_GRACE)
+        raise
+
+
+@contextmanager
+def _terminable(count: int, as_json: bool) -> Iterator[None]:
+    """End in good order on SIGTERM, as a cluster sends it to make room.
+
+    Only a process that is alone: one that waits for others would not get to it, and the launcher ends it anyhow.
+    """
+
+    def end(number: int, frame: Any) -> None:
+        said = "by SIGTERM; what was finished before is kept: run the same command again to go on."
+        note("stopped", said)
+        if as_json:
+            failed("Terminated", said, _TERMINATED)
+        raise SystemExit(_TERMINATED)
+
+    if count > 1 or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _now_and_then(count: int) -> Callable[[int, int], None]:
+    """Says in a log, which has no bar, how far it is."""
+    began = said = time.monotonic()
+    whose = "" if count == 1 else " of this process"
+
+    def tell(done: int, total: int) -> None:
+        nonlocal began, said
+        now = time.monotonic()
+        if done == 0:
+            began = said = now
+        elif now - said >= _PAUSE and done < total and not err.is_terminal:
+            said = now
+            left = round((now - began) / done * (total - done) / 60) or 1
+            note("info", f"{done} of {total} lines{whose} are done, and about {left} min are left.")
+
+    return tell
 
 
 def _summary(made: "BatchResult") -> dict[str, Any]:
@@ -114,7 +191,7 @@ def _show(made: "BatchResult") -> None:
     new = done - made.before
     pace = f" ({new} in {made.seconds:.1f} s)" if new else " (nothing was left to do)" if done == total else ""
     out.print(Text(f"{done} of {total} lines are done{pace}, in {made.folder}."))
-    reasons = {"failed": "failed and are tried again by the same command", "unreadable": "cannot be read"}
+    reasons = {"failed": "failed and will be tried again by the same command", "unreadable": "cannot be read"}
     for status, what in reasons.items():
         if count := made.count(status):
             out.print(Text(f"{count} {what}; manifest.jsonl says why."))

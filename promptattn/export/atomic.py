@@ -1,4 +1,4 @@
-"""A folder that appears whole or not at all.
+"""A folder that appears whole or not at all, also when the process is killed or the machine stops.
 
 Everything is written under a temporary name beside the goal, and renamed into place when it is complete. What stood
 there before is kept unless it is to be replaced, and then until the very end. On an error, a full disk or an interrupt,
@@ -15,6 +15,7 @@ from os import PathLike
 from pathlib import Path
 
 from promptattn.errors import ExportError
+from promptattn.export.durable import sync_folder
 
 __all__ = ["MARKER", "atomic_folder", "reason", "refuse_occupied"]
 
@@ -50,6 +51,7 @@ def atomic_folder(
         with _told(goal, within=partial):
             yield partial
         with _told(goal):
+            sync_folder(partial)
             _swap(partial, goal)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
@@ -120,7 +122,7 @@ def _told(goal: Path, within: Path | None = None) -> Iterator[None]:
         raise ExportError(f"{reason(error, goal)} Nothing was left behind.") from error
 
 
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG}
 
 
 def reason(error: OSError, goal: Path) -> str:

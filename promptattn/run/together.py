@@ -7,9 +7,9 @@ from promptattn.prompt import Prompt, parse, plan
 from promptattn.prompt.mixture import mixture
 from promptattn.run.loading.load import recommended
 
-__all__ = ["plain_prompts", "shape_of"]
+__all__ = ["USUAL_STEPS", "plain_prompts", "shape_of"]
 
-_USUAL_STEPS = 50  # of which a schedule is thought where the pipeline chooses
+USUAL_STEPS = 50  # of which a schedule is thought where the pipeline chooses
 
 
 def shape_of(
@@ -20,25 +20,30 @@ def shape_of(
     steps: int | None = None,
     syntax: str = "a1111",
     max_sequence_length: int | None = None,
+    known: dict[Any, set[int]] | None = None,
 ) -> tuple[int, int] | None:
     """How many parts and chunks a prompt takes; those of one shape can share a call.
 
     Prompts of one call are padded to the chunks of the longest, and its padding is attended to, so only prompts of as
     many chunks go together; with AND, only those of as many parts. One whose chunks change from step to step goes
     alone: of it this is None.
+
+    known: remembers the chunks of a text from call to call, so that one that comes again is not planned again.
     """
-    steps = int(steps or recommended(pipe).get("num_inference_steps", _USUAL_STEPS))
-    positive, negative = parse(prompt, syntax), parse(negative_prompt or "", syntax)
+    steps = int(steps or recommended(pipe).get("num_inference_steps", USUAL_STEPS))
+    known = {} if known is None else known
 
-    def chunks(text: Prompt) -> set[int]:
-        planned = [
-            plan(pipe, plain, max_sequence_length=max_sequence_length) for plain in set(plain_prompts(text, steps))
-        ]
-        return {max(len(encoder.chunks) for encoder in each.encoders) for each in planned}
+    def chunks(text: str) -> set[int]:
+        key = (text, steps, syntax, max_sequence_length)
+        if key not in known:
+            plain = set(plain_prompts(parse(text, syntax), steps))
+            planned = [plan(pipe, each, max_sequence_length=max_sequence_length) for each in plain]
+            known[key] = {max(len(encoder.chunks) for encoder in each.encoders) for each in planned}
+        return known[key]
 
-    own, others = chunks(positive), chunks(negative)
+    own, others = chunks(prompt), chunks(negative_prompt or "")
     alike = len(own) == 1 and (len(others) == 1 or max(others) <= max(own))
-    return (len(positive.parts), max(own | others)) if alike else None
+    return (len(parse(prompt, syntax).parts), max(own | others)) if alike else None
 
 
 def plain_prompts(prompt: Prompt, steps: int) -> Iterator[Prompt]:

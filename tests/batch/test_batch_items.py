@@ -1,7 +1,5 @@
 """Lines checked against the config of the whole."""
 
-from pathlib import Path
-
 import pytest
 
 from promptattn.batch.items import check_base, items_of, refuse_unreadable
@@ -9,12 +7,10 @@ from promptattn.batch.lines import Line
 from promptattn.config import RunConfig, load_config
 from promptattn.errors import ConfigError
 
-FILE = Path("p.jsonl")
-
 
 def items(*settings, base=None):
     lines = [Line(number, {"prompt": "a cat", **each}) for number, each in enumerate(settings, start=1)]
-    return items_of(lines, check_base(base or RunConfig()), FILE)
+    return items_of(lines, check_base(base or RunConfig()))
 
 
 def test_a_line_has_what_the_whole_has_unless_it_says_otherwise():
@@ -53,7 +49,10 @@ def test_a_line_has_what_the_whole_has_unless_it_says_otherwise():
         ({"name": "x."}, "cannot be a folder's"),
         ({"name": "manifest.jsonl"}, "cannot be a folder's"),
         ({"name": "Batch.JSON"}, "cannot be a folder's"),
-        ({"name": "x" * 101}, "100 at most"),
+        ({"name": "x" * 101}, "100 bytes at most"),
+        ({"name": "CON"}, "none that Windows keeps for itself"),
+        ({"name": "lpt1.v2"}, "none that Windows keeps for itself"),
+        ({"name": "🐱"}, "cannot be a folder's"),
         ({"name": 7}, "cannot be a folder's"),
     ],
 )
@@ -62,7 +61,7 @@ def test_a_line_that_cannot_be_made_says_why(settings, problem):
     assert item.problem is not None
     assert problem in item.problem, item.problem
     with pytest.raises(ConfigError, match=r"1 line of p.jsonl cannot be used, and nothing was made \(--strict\)"):
-        refuse_unreadable([item], FILE)
+        refuse_unreadable([item], "p.jsonl")
 
 
 def test_names_are_given_or_number_and_beginning_and_each_is_used_once():
@@ -70,6 +69,12 @@ def test_names_are_given_or_number_and_beginning_and_each_is_used_once():
     assert [item.name for item in made] == ["Ratón 1", "00002_un-raton-1-4-gris", "00003", "", "00005_a-cat"]
     assert made[3].problem == "name 'ratón 1' is that of line 1 too"
     assert items({"name": "00002_a-cat"}, {})[1].problem == "name '00002_a-cat' is that of line 1 too"
+
+
+def test_a_name_is_the_same_however_its_accents_are_written():
+    made = items({"name": "rato\u0301n"}, {"name": "RATÓN"}, {"name": "console"})
+    assert [item.name for item in made] == ["ratón", "", "console"]
+    assert "is that of line 1 too" in made[1].problem
 
 
 def test_the_digest_is_of_what_is_asked_and_not_of_where():

@@ -1,7 +1,9 @@
 """Files of prompts, good and bad."""
 
+import io
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptattn.batch import read_lines
@@ -70,6 +72,13 @@ def test_csv_of_any_country_with_quotes_line_breaks_and_empty_fields(tmp_path, s
         ("p.csv", b'prompt,seed\na,1\n"b,1\nc,2', 3, "a quote that is never closed, so that lines 3 to 4 are one"),
         ("p.csv", b"prompt,seed\n\xe9,1\nb,1", 2, "character 1 is not UTF-8 (byte 0xe9)"),
         ("p.csv", b'prompt,seed\n"a"x,1\nb,1', 2, "this is not CSV"),
+        ("p.csv", b"prompt,seed\n" + b"a" * 200_000 + b",1\nb,1", 2, "a field has more than 131072 characters"),
+        ("p.csv", b"prompt,seed\n ,1\nb,1", 2, "it has no prompt"),
+        ("p.csv", b"prompt,\na,1\nb,", 2, "'1' is given without the name of a setting"),
+        ("p.txt", b"a " * 60_000 + b"\nb", 1, "it has 119999 characters; 100000 are read at most"),
+        ("p.txt", b'{"prompt": "a", "seed": 1}\n{a|b} cat', 1, "name the file .jsonl, or say --format jsonl"),
+        ("p.jsonl", b'{"prompt": "a", "negative": "b", "negative_prompt": "c"}\n"a"', 1, "given a second time"),
+        ("p.jsonl", b'{"prompt": "a", "": 1}\n"a"', 1, "without the name of a setting"),
     ],
 )
 def test_a_line_that_cannot_be_read_says_so_and_the_others_stay(tmp_path, name, data, number, problem):
@@ -89,12 +98,36 @@ def test_a_line_that_cannot_be_read_says_so_and_the_others_stay(tmp_path, name, 
         ("p.csv", "prompts,seed\na,1\n", "line 1: no column is called prompt"),
         ("p.csv", "\nprompt,seed,seed\na,1,2\n", "line 2: two columns are called seed"),
         ("p.txt", "a cat".encode("utf-16"), "UTF-16"),
-        ("p.yaml", "a cat", "must end in .txt, .jsonl, .csv"),
+        ("p.csv", b"\r\0", "line 2: no column is called prompt"),
+        ("p.csv", 'prompt,"se"ed\na,1\n', "line 1: no column is called prompt"),
+        ("p.yaml", "a cat", r"must end in .txt, .jsonl, .csv, or --format must say"),
     ],
 )
 def test_a_file_that_is_none_is_refused(tmp_path, name, data, message):
     with pytest.raises(ConfigError, match=message):
         read_lines(written(tmp_path, name, data))
+
+
+@pytest.mark.parametrize("name", ["p.txt", "p.csv"])
+def test_lines_may_end_as_on_an_old_macintosh(tmp_path, name):
+    before = "prompt\r" if name == "p.csv" else ""
+    lines = read_lines(written(tmp_path, name, f"{before}a cat\ra dog\r"))
+    assert [line.settings for line in lines] == [{"prompt": "a cat"}, {"prompt": "a dog"}]
+
+
+def test_a_kind_that_is_said_counts_for_more_than_the_name(tmp_path):
+    file = written(tmp_path, "p.log", '{"prompt": "a cat", "seed": 3}\n')
+    assert read_lines(file, "jsonl")[0].settings == {"prompt": "a cat", "seed": 3}
+    with pytest.raises(ConfigError, match="--format yaml: it must be one of txt, jsonl, csv"):
+        read_lines(file, "yaml")
+
+
+@pytest.mark.parametrize(("kind", "data"), [(None, b"a cat\n"), ("jsonl", b'"a cat"'), ("csv", b"prompt\na cat")])
+def test_prompts_may_be_piped_in(monkeypatch, kind, data):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+    assert [line.settings for line in read_lines("-", kind)] == [{"prompt": "a cat"}]
+    with pytest.raises(ConfigError, match="standard input holds no prompts"):
+        read_lines("-", kind)
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):
@@ -105,6 +138,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
         read_lines(tmp_path / "folder.txt")
 
 
+@settings(deadline=None)
 @given(data=st.binary(max_size=80), kind=st.sampled_from(["txt", "jsonl", "csv"]), header=st.booleans())
 def test_whatever_a_file_holds_lines_are_read_or_told_of(tmp_path_factory, data, kind, header):
     before = b"prompt,seed\n" if kind == "csv" and header else b""
@@ -115,6 +149,6 @@ def test_whatever_a_file_holds_lines_are_read_or_told_of(tmp_path_factory, data,
         return
     numbers = [line.number for line in lines]
     assert numbers == sorted(set(numbers))
-    assert 1 <= numbers[0] <= numbers[-1] <= (before + data).count(b"\n") + 1
+    assert 1 <= numbers[0] <= numbers[-1] <= ((before + data).count(b"\n") or data.count(b"\r")) + 1
     for line in lines:
         assert (line.problem is None) == ("prompt" in line.settings) or kind == "txt"

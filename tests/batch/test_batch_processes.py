@@ -48,27 +48,30 @@ def test_without_room_on_the_disk_nothing_is_half_written_and_it_goes_on_later(k
     assert tree(folder / "limited") == tree(folder / "whole")
 
 
-def batch_by(count, file, out):
-    """A batch by so many processes: its JSON, its files, and what it told."""
-    launch = ["accelerate.commands.launch", "--multi_gpu", "--num_processes", str(count), "--num_machines", "1"]
-    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--module"]
-    command = [sys.executable, "-m", *(launch if count > 1 else []), "promptattn.cli", "batch", str(file)]
-    options = ["--out", str(out), "--steps", "2", "--width", "32", "--batch", "2", "--seed", "7", "--json"]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, env=environment())
-    assert done.returncode == 1, done.stderr  # two lines cannot be made
-    return json.loads(done.stdout[done.stdout.index("{") :]), tree(out), done.stderr
-
-
 @pytest.mark.slow
-def test_three_processes_make_the_same_files_as_one(tmp_path):
+def test_three_processes_make_the_same_files_as_one(make, tmp_path):
     lines = ["un gato (rojo:1.4)", "a blue star", "un ratón gris", "(a:2) cat", "a cat AND a mouse", "a green circle"]
     rows = [f'"{line}",{32 if number % 2 else 64}' for number, line in enumerate(lines)]
-    file = tmp_path / "p.csv"
-    file.write_text("\n".join(["prompt,size.height", *rows, "broken", '"x",33']), encoding="utf-8")
-    made = {count: batch_by(count, file, tmp_path / f"of{count}") for count in (1, 3)}
-    for count, (said, _, told) in made.items():
-        assert (said["done"], said["failed"], said["unreadable"], said["processes"]) == (6, 1, 1, count)
-        assert told.count("line 8: it has 1 fields") == 1
-    assert made[1][0]["entries"] == made[3][0]["entries"]
-    assert made[1][1].keys() == made[3][1].keys()  # as a set first: the difference is easier to read
-    assert made[1][1] == made[3][1]
+    table = ["prompt,size.height", *rows, "broken", '"x",33']
+    one = make(table, "seed=7", name="p.csv", maps=True, batch=2)
+
+    launch = ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "3", "--num_machines", "1"]
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--module", "promptattn.cli", "batch"]
+    # Piped in: a file that is there only once is read once, however many processes there are.
+    options = ["-", "--format", "csv", "--out", str(tmp_path / "of3"), "--batch", "2", "--seed", "7", "--json"]
+    small = ["--steps", "2", "--width", "32", "--height", "32"]
+    done = subprocess.run(
+        [sys.executable, "-m", *launch, *options, *small],
+        capture_output=True,
+        env=environment(),
+        input="\n".join(table).encode(),
+    )
+    told = done.stderr.decode()
+    assert done.returncode == 1, told  # two lines cannot be made
+    said = json.loads(done.stdout[done.stdout.index(b"{") :])
+    assert (said["done"], said["failed"], said["unreadable"], said["processes"]) == (6, 1, 1, 3)
+    assert told.count("line 8: it has 1 fields") == 1
+    assert said["entries"] == one.entries
+    three = {**tree(tmp_path / "of3"), "batch.json": None}  # which has the name of the file
+    assert three.keys() == tree(one.folder).keys()  # as a set first: the difference is easier to read
+    assert three == {**tree(one.folder), "batch.json": None}

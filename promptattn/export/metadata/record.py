@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, TypeGuard
 
@@ -133,6 +134,7 @@ def current_versions() -> dict[str, str]:
     return {"promptattn": __version__, **_libraries()}
 
 
+@cache  # reading them takes as long as writing a small image
 def _libraries() -> dict[str, str]:
     found = {}
     for name in LIBRARIES:
