@@ -25,19 +25,19 @@ _IN_A_TEMPLATE = (
     "its text encoder is a language model that reads the prompt inside a template, and promptattn does not know yet"
     " which of its rows are which words"
 )
-_TWO_MODELS = "its layers read text and image as the keys of one call, in two models one after the other"
+_PRIOR = (
+    "words reach only its prior, which makes no picture; the decoder that draws it reads all of them as one embedding"
+)
+_TWO_MODELS = "its words are read by two models one after the other, of which the first makes no picture"
 _READS_A_PICTURE = "its text encoder reads the picture that is edited among the words"
 _ONE_EMBEDDING = "words reach the image through one image embedding, in which none has a place of its own"
 _INSIDE = "it encodes its text inside its own call, where promptattn cannot have it encoded"
 _CROPS = "it denoises overlapping crops, so no map would show the whole image"
 _OWN_PROCESSORS = "it sets attention processors of its own, which build the attention matrix, and steers by them"
-_ALT = "its text encoder hands nothing on to its attention layers, which promptattn has to reach by it"
 _SUBJECT = "its text encoder reads a picture of the subject among the words"
 _PUT_TOGETHER = "its prompt is put together of a layout, a task and a content"
 
 REFUSED_PIPELINES: dict[str, str] = {
-    "AltDiffusionImg2ImgPipeline": _ALT,
-    "AltDiffusionPipeline": _ALT,
     "AmusedImg2ImgPipeline": _INSIDE,
     "AmusedInpaintPipeline": _INSIDE,
     "AmusedPipeline": _INSIDE,
@@ -83,7 +83,8 @@ REFUSED_PIPELINES: dict[str, str] = {
 
 REFUSED: dict[str, Refusal] = {
     "BriaFibo2Transformer2DModel": Refusal(
-        ("Bria FIBO 2",), "its text is condensed into gist tokens, none of which is one word"
+        ("Bria FIBO 2",),
+        "it reads its text as gist tokens, none of which is one word, and word by word in a few of its layers only",
     ),
     "CosmosTransformer3DModel": Refusal(
         ("Cosmos text to image",), "its latents and its text come as those of a video with one frame"
@@ -95,7 +96,7 @@ REFUSED: dict[str, Refusal] = {
     "Flux3Transformer2DModel": Refusal(("Flux.3",), "diffusers has only a modular pipeline for it"),
     "GlmImageTransformer2DModel": Refusal(
         ("GLM-Image",),
-        "words reach it as prior tokens that another model writes; only texts in quotes have rows of their own",
+        "a language model makes tokens of the picture of its prompt first; only texts in quotes have rows of their own",
     ),
     "Ideogram4Transformer2DModel": Refusal(
         ("Ideogram 4",),
@@ -104,10 +105,11 @@ REFUSED: dict[str, Refusal] = {
     "JoyImageEditPlusTransformer3DModel": Refusal(("JoyImage-Edit-Plus",), _READS_A_PICTURE),
     "JoyImageEditTransformer3DModel": Refusal(("JoyImage-Edit",), _READS_A_PICTURE),
     "OmniGenTransformer2DModel": Refusal(
-        ("OmniGen",), "it is its own text encoder: token ids go in beside the image, so there is no text to hand over"
+        ("OmniGen",),
+        "it is its own text encoder: token ids go in beside the image, and there is no encode_prompt to watch",
     ),
     "PriorTransformer": Refusal(("Kandinsky 2.1", "Kandinsky 2.2"), _ONE_EMBEDDING),
-    "StableCascadeUNet": Refusal(("Stable Cascade",), _TWO_MODELS),
+    "StableCascadeUNet": Refusal(("Stable Cascade",), _PRIOR),
     "UNetControlNetXSModel": Refusal(
         ("ControlNet-XS",), "its UNet and its ControlNet are one model, whose layers promptattn cannot tell apart yet"
     ),

@@ -178,7 +178,7 @@ def test_pipelines_and_models_that_do_something_else_are_refused_with_what_they_
 
 def test_pipelines_are_refused_by_a_part_of_theirs_where_they_have_no_denoiser_of_the_usual_name():
     pipe = FAMILIES["stable-cascade"].make()
-    with pytest.raises(UnsupportedModelError, match=r"cannot be attended: its layers read text and image"):
+    with pytest.raises(UnsupportedModelError, match=r"cannot be attended: words reach only its prior"):
         promptattn.attend(pipe, PROMPT)
 
 

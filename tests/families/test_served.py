@@ -66,6 +66,7 @@ SERVED = {
     "sana": {"tokenizer": 0},
     "sana-sprint": {"tokenizer": 0},
     "hunyuan-image": {"tokenizer": 0},
+    "alt-diffusion": {"tokenizer": 0},
     "kolors": {"tokenizer": -1},
     "hidream": {"tokenizer_3": 0, "tokenizer_4": (40, 80)},
 }
@@ -98,7 +99,8 @@ LINEAR = [name for name in SERVED if any(LAYOUTS[each["class"]].linear for each 
 
 # Text encoders in which weights cannot act, and why.
 UNWEIGHED = dict.fromkeys(("lumina2", "prx", "sana", "sana-sprint"), "caps its scores") | {
-    "kolors": "hands nothing on to its attention layers"
+    "alt-diffusion": "hands nothing on to its attention layers",
+    "kolors": "hands nothing on to its attention layers",
 }
 
 

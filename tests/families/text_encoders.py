@@ -154,6 +154,23 @@ def multilingual_clip(width: int = WIDTH) -> Any:
     return _made(MultilingualCLIP, config)
 
 
+def roberta_series() -> Any:
+    """AltDiffusion's, which reads many languages."""
+    from diffusers.pipelines.deprecated.alt_diffusion import modeling_roberta_series as series
+
+    config = series.RobertaSeriesConfig(
+        hidden_size=WIDTH,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        vocab_size=300,
+        max_position_embeddings=128,
+        project_dim=WIDTH,
+        initializer_range=0.2,
+    )
+    return _made(series.RobertaSeriesModelWithTransformation, config)
+
+
 def clip_vision(width: int = WIDTH) -> Any:
     config = transformers.CLIPVisionConfig(
         hidden_size=width,

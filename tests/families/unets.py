@@ -56,6 +56,19 @@ def latent_consistency() -> Any:
     )
 
 
+def alt_diffusion() -> Any:
+    from diffusers.pipelines.deprecated.alt_diffusion.pipeline_alt_diffusion import AltDiffusionPipeline
+
+    return AltDiffusionPipeline(
+        vae=autoencoders.kl(),
+        text_encoder=text_encoders.roberta_series(),
+        tokenizer=language_tokenizers.xlm_roberta(),
+        unet=unet(32),
+        scheduler=diffusers.DDIMScheduler(clip_sample=False, steps_offset=1),
+        **NO_CHECKER,
+    )
+
+
 def kolors() -> Any:
     # diffusers' own namespace has it only where sentencepiece is installed.
     from diffusers.pipelines.kolors.pipeline_kolors import KolorsPipeline
@@ -331,6 +344,7 @@ FAMILIES = {
         sdxl_refiner, dict(image=_picture(), strength=1.0, guidance_scale=5.0, height=ABSENT, width=ABSENT)
     ),
     "lcm": Family(latent_consistency, dict(guidance_scale=8.0), negative=False),
+    "alt-diffusion": Family(alt_diffusion, dict(guidance_scale=5.0)),
     "kolors": Family(kolors, dict(guidance_scale=5.0)),
     "deepfloyd-if": Family(deepfloyd_if, dict(guidance_scale=5.0, clean_caption=False)),
     "kandinsky-2.1": Family(

@@ -12,6 +12,7 @@ from typing import Any
 import diffusers
 import torch
 import transformers
+from diffusers.pipelines.deprecated.alt_diffusion.pipeline_alt_diffusion_img2img import AltDiffusionImg2ImgPipeline
 from diffusers.pipelines.deprecated.stable_diffusion_variants.pipeline_stable_diffusion_inpaint_legacy import (
     StableDiffusionInpaintPipelineLegacy,
 )
@@ -234,6 +235,7 @@ VARIANTS = (
     Variant(diffusers.StableDiffusionPAGInpaintPipeline, SD, REPAINTED | SIZE, _perturbed),
     Variant(diffusers.StableDiffusionControlNetPAGPipeline, SD, dict(image=PICTURE) | SIZE, _control),
     Variant(diffusers.StableDiffusionControlNetPAGInpaintPipeline, SD, _controlled | REPAINTED | SIZE, _control),
+    Variant(AltDiffusionImg2ImgPipeline, "alt-diffusion", dict(image=PICTURE)),
     Variant(diffusers.StableDiffusionXLImg2ImgPipeline, SDXL, dict(image=PICTURE)),
     Variant(diffusers.StableDiffusionXLInpaintPipeline, SDXL, REPAINTED | SIZE),
     Variant(diffusers.StableDiffusionXLAdapterPipeline, SDXL, dict(image=PICTURE) | SIZE, _other(adapter=_adapter)),

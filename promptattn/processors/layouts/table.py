@@ -21,6 +21,7 @@ LAYOUTS: dict[str, Layout] = {
             "Stable Diffusion XL": "CLIP, CLIP",
             "Stable Diffusion XL refiner": "CLIP",
             "LCM": "CLIP",
+            "AltDiffusion": "XLM-RoBERTa (not weighted)",
         },
         sizes.of_sample,
         grids.halvings,
