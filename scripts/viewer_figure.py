@@ -15,7 +15,7 @@ from playwright.sync_api import Page, sync_playwright
 import promptattn
 
 PROMPT = "un gato (rojo:1.4) a la izquierda de una estrella azul sobre un fondo blanco"
-BEFORE, AFTER = "un gato rojo persigue a un ratón gris", "un gato (rojo:1.5) persigue a un ratón gris"
+BEFORE = PROMPT.replace("(rojo:1.4)", "(rojo:0.4)")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -35,7 +35,7 @@ def opened(file: Path, height: int) -> Iterator[Page]:
 def photograph_look(folder: Path, seed: int, word: str, out: Path) -> None:
     """A run with steps and heads kept apart: a word kept, and the pointer on the picture."""
     capture = promptattn.Capture(per_step=True, per_head=True, patches=[(0.55, 0.7)])
-    made = promptattn.generate("shapes", PROMPT, seed=seed, capture=capture)
+    made = promptattn.generate("shapes-dit", PROMPT, seed=seed, capture=capture)
     with opened(made.save(folder / "run") / "index.html", 945) as view:
         view.locator("button.chip", has_text=word).click()
         box = view.locator(".frame").bounding_box()
@@ -47,7 +47,7 @@ def photograph_look(folder: Path, seed: int, word: str, out: Path) -> None:
 
 def photograph_compared(folder: Path, seed: int, out: Path) -> None:
     """Two weights of one word side by side."""
-    plain, strong = (promptattn.generate("shapes", prompt, seed=seed) for prompt in (BEFORE, AFTER))
+    plain, strong = (promptattn.generate("shapes-dit", prompt, seed=seed) for prompt in (BEFORE, PROMPT))
     with opened(promptattn.compare(plain, strong).save(folder / "compared.html"), 960) as view:
         view.wait_for_timeout(300)
         view.screenshot(path=out)
@@ -57,7 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="Where the picture of one run goes.")
     parser.add_argument("--compared", type=Path, help="Where the picture of two weights goes.")
-    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--word", default="azul", help="The word that is kept in the picture of one run.")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

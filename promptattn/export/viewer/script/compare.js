@@ -190,7 +190,7 @@ function compare(section, sources, pictures, pair, colors, signed) {
       const both = before !== null && after !== null, change = both ? after - before : 0;
       delta.textContent = both ? points(change) : "—";
       delta.className = `delta ${Math.abs(change) < 5e-5 ? "" : change > 0 ? "more" : "less"}`;
-      if (both && before > 0) delta.append(make("small", {}, ` ×${(after / before).toFixed(2)}`));
+      if (both && before > 0) delta.append(make("small", {}, ` ×${multiple(after / before)}`));
     }
     const where = state.place ? `at the place ${Math.round(100 * state.place.x)} % across and ${Math.round(100 * state.place.y)} % down` : "over the whole picture";
     find(".note.place").textContent = !lines.length ? "Neither image has maps of words to compare." : `Shares ${where}${describe(state.choice) ? `, ${describe(state.choice)}` : ""}. Upper bar: before; lower bar: after.`;

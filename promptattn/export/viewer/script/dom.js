@@ -13,6 +13,9 @@ const clamp = (value, low = 0, high = 1) => Math.min(Math.max(value, low), high)
 /* Two or three digits that matter, as `_percent` of page.py writes it. */
 const percent = (mass) => (100 * mass).toFixed(mass >= 0.0995 ? 0 : mass >= 0.00095 || mass === 0 ? 1 : 2) + "\u00a0%";
 
+/* A ratio, with three digits at most. */
+const multiple = (ratio) => ratio.toFixed(ratio >= 99.5 ? 0 : ratio >= 9.95 ? 1 : 2);
+
 /* A change of a share, in percentage points. */
 function points(change) {
   const size = Math.abs(100 * change);
