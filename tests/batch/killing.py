@@ -64,7 +64,7 @@ def main(root):
         time.sleep(chance.uniform(0.2, 0.8) * length)
         os.kill(number, signal.SIGKILL)
         codes["killed"].append(ended(number))
-        if codes["killed"][-1] == 0 or len(codes["killed"]) == 6:
+        if codes["killed"][-1] == 0 or len(codes["killed"]) == 4:
             break
     codes["after kills"] = ended(child(make("killed")))
 

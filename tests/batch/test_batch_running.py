@@ -11,9 +11,13 @@ from batch_written import manifest, tree
 from PIL import Image
 
 import promptattn
-from promptattn.batch import Telling
+from promptattn.batch import Line, Telling
+from promptattn.batch.grouping import groups_of
+from promptattn.batch.items import items_of
 from promptattn.batch.lock import Lock
+from promptattn.config import load_config
 from promptattn.errors import ConfigError, ExportError
+from promptattn.prompt import plan
 
 LINES = ["un gato (rojo:1.4)", "a blue star", "un ratón gris"]
 
@@ -299,3 +303,17 @@ def test_half_a_surrogate_pair_fails_no_line(make, tmp_path):
     assert result.count("done") == 1
     settings = json.loads((tmp_path / "out" / "cat" / "settings.json").read_text(encoding="utf-8"))
     assert settings["prompt"] == ["a cat \ud800"]
+
+
+def test_a_text_that_many_lines_have_is_planned_once(loaded, monkeypatch):
+    planned = []
+
+    def counting(pipe, prompt, **more):
+        planned.append(prompt.text)
+        return plan(pipe, prompt, **more)
+
+    monkeypatch.setattr("promptattn.run.together.plan", counting)
+    lines = [Line(number, {"prompt": prompt}) for number, prompt in enumerate([*LINES, LINES[0]], start=1)]
+    groups = groups_of(loaded, items_of(lines, load_config(None, ["negative_prompt=ugly"])), 2)
+    assert [[item.line.number for item in group] for group in groups] == [[1, 2], [3, 4]]
+    assert sorted(planned) == sorted({"un gato rojo", "a blue star", "un ratón gris", "ugly"})
