@@ -49,4 +49,6 @@ def readable(size: float) -> str:
 
 def _torch_on_gpu() -> Any:
     torch = sys.modules.get("torch")
-    return torch if torch is not None and torch.cuda.is_initialized() else None
+    # A progress bar asks while another thread is still importing torch, and it has only some of its parts.
+    started = getattr(getattr(torch, "cuda", None), "is_initialized", None)
+    return torch if started is not None and started() else None

@@ -6,6 +6,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from promptattn.console import out
+
 if TYPE_CHECKING:
     from promptattn.explanation import EncoderReading
 
@@ -13,28 +15,40 @@ __all__ = ["token_table"]
 
 _COLUMNS = ("#", "id", "token", "word", "weight", "denoiser", "text encoder", "chunk")
 _LEFT = ("token", "word")
+_ACTING = ("denoiser", "text encoder")
+_WIDE = 64
+_ONLY_WIDE = ("#", "id", "token", "chunk")
 
 
 def token_table(title: str, encoder: "EncoderReading", *, acting: bool = True) -> Group:
     """One row for each token that the encoder reads, and the words that are cut off.
 
-    With `acting`, also what a token's weight becomes in attention.
+    With `acting`, also what a token's weight becomes in attention. A narrow terminal gets the words and weights alone.
     """
     chunks = len(encoder.chunks)
     used = f"{_counted(len(encoder.tokens), 'token')} in {_counted(chunks, 'chunk')} of {encoder.window}"
     table = Table()
-    for name in _COLUMNS:
-        if acting or name not in ("denoiser", "text encoder"):
-            table.add_column(name, justify="left" if name in _LEFT else "right", overflow="fold")
+    left_out = (() if acting else _ACTING) + (() if out.width >= _WIDE else _ONLY_WIDE)
+    columns = [name for name in _COLUMNS if name not in left_out]
+    for name in columns:
+        table.add_column(name, justify="left" if name in _LEFT else "right", overflow="fold")
     before = 0
     for token in encoder.tokens:
         if token.chunk > before:
             table.add_section()
             before = token.chunk
-        odds = [_odds(token.denoiser), _odds(token.text_encoder)] if acting else []
-        cells = [str(token.index), str(token.id), token.text, token.word or "", f"{token.weight:g}", *odds]
+        cells = {
+            "#": str(token.index),
+            "id": str(token.id),
+            "token": token.text,
+            "word": token.word or "",
+            "weight": f"{token.weight:g}",
+            "denoiser": _odds(token.denoiser),
+            "text encoder": _odds(token.text_encoder),
+            "chunk": str(token.chunk + 1),
+        }
         # Text, not markup: a prompt may well hold square brackets.
-        table.add_row(*map(Text, [*cells, str(token.chunk + 1)]), style="bold" if token.weight != 1 else None)
+        table.add_row(*(Text(cells[name]) for name in columns), style="bold" if token.weight != 1 else None)
     cut = [Text("cut off: " + " ".join(encoder.cut), style="bold red")] if encoder.cut else []
     # A title of the table's own would be wrapped to its width.
     return Group(Text(f"{title}: {used}", style="italic"), table, *cut)

@@ -1,4 +1,6 @@
+import contextlib
 import errno
+import os
 import subprocess
 import sys
 
@@ -123,6 +125,27 @@ def test_an_unsupported_pipeline_is_refused_by_name(run, tmp_path, monkeypatch):
     result = run("generate", "a cat", "--out", str(tmp_path / "o"))
     assert result.exit_code == 1
     assert "Other is not a text-to-image pipeline" in " ".join(result.output.split())
+
+
+def test_in_a_terminal_progress_shows_from_the_first_import_on_and_leaves_only_the_result(tiny_folder, tmp_path):
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "promptattn.cli", "generate", "a cat", "-m", tiny_folder, "-o", tmp_path / "o"]
+    with subprocess.Popen([*command, *FAST], stdout=subprocess.PIPE, stderr=theirs, text=True) as running:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # how a terminal says that nobody writes to it any more
+            while read := os.read(ours, 65536):
+                shown += read
+        printed = running.stdout.read()
+    os.close(ours)
+    assert running.returncode == 0, shown
+    order = [shown.find(stage) for stage in (b"Starting", b"Loading", b"Generating", b"2/2 steps", b"Writing")]
+    assert order == sorted(order), shown
+    assert order[0] >= 0, shown
+    assert b"Error" not in shown  # of the thread that draws, which ends nothing
+    assert "\x1b" not in printed
+    assert "Open" in printed
 
 
 def test_a_clean_run_has_no_noise_of_the_libraries(tiny_folder, tmp_path):

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from promptattn import console
+
 
 def words(done):
     return " ".join(done.output.split())
@@ -14,6 +16,14 @@ def test_explain_shows_tree_tokens_and_notes(command):
     assert done.exit_code == 0, done.output
     for expected in ("“gato” x 1.4", "ratón", "x 3.", "negative prompt, text_encoder", "attention:", "^^"):
         assert expected in words(done)
+
+
+def test_a_narrow_terminal_has_whole_words_and_weights(command, monkeypatch):
+    monkeypatch.setattr(console.out, "width", 40)
+    for name, weight in (("explain", "x 3.92"), ("tokens", "1.4")):
+        lines = command(name, "un (desconocido:1.4) gato").output.splitlines()
+        assert any("desconocido" in line and weight in line for line in lines)
+        assert max(map(len, lines)) <= 40
 
 
 def test_json_is_all_there_is_on_stdout(command):

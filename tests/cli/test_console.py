@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import typer
@@ -15,6 +16,7 @@ from rich.console import Console
 from promptattn import console
 from promptattn.console import INTERRUPTED, emit, printable, told
 from promptattn.errors import ConfigError, ExportError, PromptSyntaxError
+from promptattn.memory import used
 
 
 def in_ascii(monkeypatch):
@@ -96,6 +98,12 @@ def test_progress_is_one_line_however_narrow_the_terminal(monkeypatch, width):
     assert len(last) <= width
     assert "\x1b[1A" in stream.getvalue()  # one line up, to wipe the one that there is
     assert "\x1b[2A" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("torch", [ModuleType("torch"), SimpleNamespace(cuda=ModuleType("torch.cuda"))])
+def test_memory_is_told_while_torch_is_still_being_imported(monkeypatch, torch):
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    assert used() > 1_000_000
 
 
 def test_what_a_terminal_cannot_show_is_escaped(monkeypatch):
