@@ -28,7 +28,10 @@ def token_table(title: str, encoder: "EncoderReading", *, acting: bool = True) -
     chunks = len(encoder.chunks)
     used = f"{_counted(len(encoder.tokens), 'token')} in {_counted(chunks, 'chunk')} of {encoder.window}"
     table = Table()
-    left_out = (() if acting else _ACTING) + (() if out.width >= _WIDE else _ONLY_WIDE)
+    left_out = set() if acting else set(_ACTING)
+    if out.width < _WIDE:
+        untouched = all(token.text_encoder in (1.0, None) for token in encoder.tokens)
+        left_out |= {*_ONLY_WIDE, *(["text encoder"] if untouched else [])}
     columns = [name for name in _COLUMNS if name not in left_out]
     for name in columns:
         table.add_column(name, justify="left" if name in _LEFT else "right", overflow="fold")
