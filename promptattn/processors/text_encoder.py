@@ -29,8 +29,9 @@ class TextEncoderAttention:
         weights: float `[batch, token]`, one weight per token of the next forward call (see
             :func:`promptattn.core.attention` for what a weight does), or None for none.
         record: whether forward calls append to `maps`.
+        tokens: int64 `[token]`, the tokens among which attention is recorded; None is all.
         maps: one entry per recorded forward call: float32 `[batch, layer, query, key]`, the mean over heads of the
-            attention probabilities after weighting.
+            attention probabilities after weighting; queries and keys are those `tokens`.
 
     Serves CLIP and T5 encoders alike: causality, padding masks and position bias are part of the scores that a weight
     multiplies the odds of. Without weights an encoder that runs with `sdpa` gives the stock output to the bit,
@@ -45,6 +46,7 @@ class TextEncoderAttention:
         self.encoder = encoder
         self.weights: torch.Tensor | None = None
         self.record = False
+        self.tokens: torch.Tensor | None = None
         self.maps: list[torch.Tensor] = []
         self._layers: list[torch.Tensor] = []
         self._stock: str | None = None
@@ -98,6 +100,7 @@ class TextEncoderAttention:
             extra["promptattn_weights"] = self.weights.to(ids.device)
         if self.record:
             extra["promptattn_layers"] = self._layers
+            extra["promptattn_tokens"] = self.tokens
         return args, {**kwargs, **extra}
 
     def _after(self, encoder: Any, args: Any, output: Any) -> None:
@@ -154,6 +157,7 @@ def _forward(
     position_bias: torch.Tensor | None = None,
     promptattn_weights: torch.Tensor | None = None,
     promptattn_layers: list[torch.Tensor] | None = None,
+    promptattn_tokens: torch.Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """transformers' attention interface. query, key, value: `[batch, head, sequence, head_dim]`.
@@ -179,6 +183,7 @@ def _forward(
         hidden = torch.finfo(key.dtype).min if promptattn_weights is None else -torch.inf
         attention_mask, causal = _with_bias(position_bias, attention_mask, causal, hidden), False
     every = torch.arange(key.shape[-2], device=key.device)
+    watched = every if promptattn_tokens is None else promptattn_tokens.to(key.device)
     result = attention(
         query,
         key,
@@ -189,7 +194,7 @@ def _forward(
         enable_gqa=query.shape[1] != key.shape[1],
         dropout_p=dropout,
         key_weights=None if promptattn_weights is None else KeyWeights(every, promptattn_weights),
-        capture=None if promptattn_layers is None else Columns(every),
+        capture=None if promptattn_layers is None else Columns(watched, query_rows=watched),
     )
     if promptattn_layers is not None and result.columns is not None:
         promptattn_layers.append(result.columns)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
+from importlib import import_module
 from types import TracebackType
 from typing import Any, Self, get_args
 
@@ -36,6 +36,7 @@ from promptattn.weighting import Method, Strength, Weighting, check_reach, chose
 __all__ = ["AttentionRun", "attend"]
 
 PromptLike = str | Prompt
+_VERSIONED = ("promptattn", "torch", "diffusers", "transformers")
 
 
 def attend(
@@ -382,7 +383,7 @@ class AttentionRun:
             "weighting": self._weighting.name,
             **asdict(self._weighting),
             "pipeline": type(self._pipe).__name__,
-            "versions": {name: version(name) for name in ("promptattn", "torch", "diffusers", "transformers")},
+            "versions": {name: str(import_module(name).__version__) for name in _VERSIONED},
             "model": str(self._pipe.config.get("_name_or_path") or ""),
         }
 

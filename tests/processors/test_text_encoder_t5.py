@@ -88,6 +88,21 @@ def test_a_long_window_is_bit_identical_too():
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("weights", [None, weighted((4, 2.0))], ids=["plain", "weighted"])
+@pytest.mark.parametrize("mask", [None, PADDED], ids=["all", "padded"])
+def test_some_tokens_are_recorded_as_all_of_them_are(mask, weights):
+    encoder = tiny.t5_text()
+    tokens = torch.tensor([0, 4, 5, 9])
+    with TextEncoderAttention(encoder) as attention:
+        attention.weights, attention.record, attention.tokens = weights, True, tokens
+        output = encoder(IDS, attention_mask=mask).last_hidden_state
+        attention.tokens = None
+        assert torch.equal(encoder(IDS, attention_mask=mask).last_hidden_state, output)
+    some, every = attention.maps
+    torch.testing.assert_close(some, every[:, :, tokens][..., tokens], rtol=0, atol=1e-6)
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("weight", [0.0, 0.3, 2.0, 60.0, -1.0])
 @pytest.mark.parametrize("mask", [None, PADDED], ids=["all", "padded"])
 @pytest.mark.parametrize("kind", KINDS)

@@ -41,10 +41,12 @@ def _matrices(
         return
     infos, slots = _chunk_columns(encoder, maps.chunk, words, version)
     mass = maps.mass[prompt].float().cpu().numpy()
+    # Another prompt of the batch may have more rows than this one.
+    kept = np.searchsorted(maps.rows.numpy(), slots)
     which = [f"chunk {maps.chunk + 1}"] if len(encoder.chunks) > 1 else []
     which += [f"text {version + 1} of {len(words.versions)}"] if len(words.versions) > 1 else []
     name = f"{maps.encoder} ({', '.join(which)})" if which else maps.encoder
-    yield TextAttention(name, infos, np.ascontiguousarray(mass[:, slots][:, :, slots]), prompt)
+    yield TextAttention(name, infos, np.ascontiguousarray(mass[:, kept][:, :, kept]), prompt)
 
 
 def _chunk_columns(

@@ -36,6 +36,11 @@ class Dictation:
     same_ids: bool = False
     calls: int = 0
 
+    @property
+    def read(self) -> torch.Tensor:
+        """int64 `[token]`: the rows that are more than padding in any of the prompts."""
+        return self.visible.any(dim=0).nonzero().flatten()
+
     def check_called(self) -> None:
         """Raises `UnsupportedModelError` unless the pipeline called the encoder once."""
         if self.calls != 1:
@@ -123,7 +128,7 @@ def dictate(
         if weighted or record:
             dictation.attention = TextEncoderAttention(encoder)
             dictation.attention.weights = torch.tensor(weights, dtype=torch.float32) if weighted else None
-            dictation.attention.record = record
+            dictation.attention.record, dictation.attention.tokens = record, dictation.read
             dictation.attention.attach()
         yield dictation
     finally:

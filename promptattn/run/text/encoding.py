@@ -36,10 +36,14 @@ __all__ = ["Encoded", "EncoderMaps", "encode", "zeros_like"]
 
 @dataclass(frozen=True)
 class EncoderMaps:
-    """Self-attention of one text encoder over one chunk: float32 `[prompt, layer, query, key]`, mean over heads."""
+    """Self-attention of one text encoder over one chunk: float32 `[prompt, layer, query, key]`, mean over heads.
+
+    Queries and keys are the `rows` of the chunk, int64 `[row]`: those that hold more than padding in any of the prompts.
+    """
 
     encoder: str
     chunk: int
+    rows: torch.Tensor
     mass: torch.Tensor
 
 
@@ -196,7 +200,9 @@ class _Reader:
                 dictation.check_called()
         pooled, mask = (None if at is None else result[at] for at in (self._layout.pooled, self._layout.mask))
         maps = [
-            EncoderMaps(d.name, chunk, d.attention.maps[-1]) for d in dictations if d.attention and d.attention.maps
+            EncoderMaps(d.name, chunk, d.read, d.attention.maps[-1])
+            for d in dictations
+            if d.attention and d.attention.maps
         ]
         return Text(result[0], pooled, mask), maps
 
