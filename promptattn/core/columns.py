@@ -66,7 +66,7 @@ def columns_from_lse(scores: Scores, lse: Tensor, capture: Columns, weights: Key
     Returns float32 `[rows, query, C or G]` ("mean") or `[rows, head, query, C or G]` ("none"), values in [0, 1];
     float64 for float64 inputs. With `into` that buffer is returned.
     """
-    if capture.into is not None:
+    if capture.into is not None and torch.is_grad_enabled():
         with torch.no_grad():
             return _columns_from_lse(scores.detach(), lse.detach(), capture, weights)
     return _columns_from_lse(scores, lse, capture, weights)

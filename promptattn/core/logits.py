@@ -147,7 +147,8 @@ def select_rows(tensor: Tensor, rows: slice | Tensor | None, dim: int, *, broadc
 
 
 def select_heads(tensor: Tensor, heads: tuple[int, ...]) -> Tensor:
-    """`tensor[:, heads]`, as a view where the heads are consecutive."""
+    """`tensor[:, heads]`, as a view where the heads are consecutive, and the very tensor where they are all."""
     if heads == tuple(range(heads[0], heads[0] + len(heads))):
-        return tensor[:, heads[0] : heads[0] + len(heads)]
+        every = len(heads) == tensor.shape[1]
+        return tensor if every else tensor[:, heads[0] : heads[0] + len(heads)]
     return torch.stack([tensor[:, head] for head in heads], dim=1)

@@ -11,6 +11,7 @@ host knows the weights. By the rule "values" the normaliser stays: the denominat
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -34,25 +35,26 @@ def merge(kernel: Kernel, scores: Scores, value: Tensor, weights: KeyWeights) ->
 
 
 def join(scores: Scores, value: Tensor, weights: KeyWeights, rest: Tensor, rest_lse: Tensor) -> tuple[Tensor, Tensor]:
-    """Joins the weighted keys to an attention `rest` over all the others.
+    """Joins the weighted keys to an attention `rest` over all the others, which is written over without gradients.
 
     rest: `[batch, head, query, dim]`; rest_lse: `[batch, head, query]`, +inf in rows that see none of the others.
-    Returns the output in the query's dtype, and lse'.
+    Returns the output, of the query's precision, and lse'.
     """
     query = scores.query
     value_j = _values_of(value, weights.index, query)
     weight = weights.expand(query.shape[2], working_dtype(query))
     watched = scores.keys(weights.index)._replace(gain=weights.gain(weight))
     outside = torch.where(rest_lse == math.inf, -math.inf, rest_lse)
-    outputs, normalisers = [], []
-    for rows in chunks(query.shape[2], _bytes_per_row(watched, value), query.device):
+
+    def joined(rows: slice) -> tuple[Tensor, Tensor]:
         w = select_rows(weight, rows, 2, broadcast=True)
         part = weigh(watched.rows(rows).logits(), w, outside[:, :, rows], counts=weights.counts)
         assert part.rest is not None
-        added = part.signed @ value_j
-        outputs.append(torch.addcmul(added, rest[:, :, rows].to(added.dtype), part.rest[..., None]).to(query.dtype))
-        normalisers.append(part.lse)
-    return torch.cat(outputs, dim=2), torch.cat(normalisers, dim=2)
+        output = part.signed @ value_j
+        output.addcmul_(rest[:, :, rows].to(output.dtype), part.rest[..., None])
+        return output.to(query.dtype), part.lse
+
+    return _in_pieces(joined, rest, rest_lse, None, _bytes_per_row(watched, value))
 
 
 def correct(kernel: Kernel, scores: Scores, value: Tensor, weights: KeyWeights) -> tuple[Tensor, Tensor]:
@@ -60,33 +62,54 @@ def correct(kernel: Kernel, scores: Scores, value: Tensor, weights: KeyWeights) 
 
     Rows outside `weights.query_rows`, where that is a slice, keep the kernel's output bit for bit.
     """
-    length, dtype = scores.query.shape[2], scores.query.dtype
     output, lse = _run(kernel, scores, value)
     value_j = _values_of(value, weights.index, scores.query)
-    weight = weights.expand(length, value_j.dtype)
-    watched = scores.keys(weights.index)
-    within, before, after = weights.query_rows, [], []
-    if isinstance(within, slice):
-        start, stop, _ = within.indices(length)
-        before = [(output[:, :, :start], lse[:, :, :start])]
-        after = [(output[:, :, max(start, stop) :], lse[:, :, max(start, stop) :])]
-        watched, weight = watched.rows(within), select_rows(weight, within, 2, broadcast=True)
-        output, lse = output[:, :, within], lse[:, :, within]
-    changed = []
-    for rows in chunks(output.shape[2], _bytes_per_row(watched, value), output.device):
-        share = mass(watched.rows(rows).logits(), lse[:, :, rows])
+    weight = weights.expand(scores.query.shape[2], value_j.dtype)
+    within = weights.query_rows if isinstance(weights.query_rows, slice) else None
+    watched = scores.keys(weights.index).rows(within)
+    weight = select_rows(weight, within, 2, broadcast=True)
+    before, before_lse = select_rows(output, within, 2), select_rows(lse, within, 2)
+
+    def corrected(rows: slice) -> tuple[Tensor, Tensor]:
+        share = mass(watched.rows(rows).logits(), before_lse[:, :, rows])
         w = select_rows(weight, rows, 2, broadcast=True)
         if not weights.counts:
             added = ((w - 1) * share) @ value_j
-            changed.append(((output[:, :, rows] + added).to(dtype), lse[:, :, rows]))
-            continue
+            return added.add_(before[:, :, rows]).to(output.dtype), before_lse[:, :, rows]
         total = 1 + ((w.abs() - 1) * share).sum(dim=-1)
         factor = 1 / total[..., None]
         added = ((w - 1) * share * factor) @ value_j
-        part = torch.addcmul(added, output[:, :, rows].to(added.dtype), factor)
-        changed.append((part.to(dtype), lse[:, :, rows] + total.log()))
-    outputs, normalisers = zip(*before, *changed, *after, strict=True)
-    return torch.cat(outputs, dim=2), torch.cat(normalisers, dim=2)
+        added.addcmul_(before[:, :, rows].to(added.dtype), factor)
+        return added.to(output.dtype), before_lse[:, :, rows] + total.log()
+
+    return _in_pieces(corrected, output, lse, within, _bytes_per_row(watched, value))
+
+
+def _in_pieces(
+    changed: Callable[[slice], tuple[Tensor, Tensor]],
+    output: Tensor,
+    lse: Tensor,
+    within: slice | None,
+    bytes_per_row: int,
+) -> tuple[Tensor, Tensor]:
+    """Output and lse with the rows `within` changed, some at a time; `changed` counts from the first of these rows.
+
+    What was given is written over, which spares copies and keeps the kernel's layout, unless autograd needs it.
+    """
+    if not torch.is_grad_enabled():
+        some, some_lse = select_rows(output, within, 2), select_rows(lse, within, 2)
+        for rows in chunks(some.shape[2], bytes_per_row, output.device):
+            some[:, :, rows], some_lse[:, :, rows] = changed(rows)
+        return output, lse
+    if within is None:
+        return changed(slice(None))
+    start, stop, _ = within.indices(output.shape[2])
+    after = slice(max(start, stop), None)
+    new, new_lse = changed(slice(None))
+    return (
+        torch.cat([output[:, :, :start], new, output[:, :, after]], dim=2),
+        torch.cat([lse[:, :, :start], new_lse, lse[:, :, after]], dim=2),
+    )
 
 
 def _without_keys(index: Tensor, length: int) -> Tensor:
