@@ -328,3 +328,24 @@ def test_key_weights_refuse(arguments, message):
 def test_weights_that_do_not_fit_the_tensors(weights, message):
     with pytest.raises(WeightingError, match=message):
         attention(*tensors(), key_weights=weights)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("query_rows", [None, slice(10, 3000), slice(50, 40)], ids=["all", "some", "none"])
+@pytest.mark.parametrize(
+    ("path", "floor", "rule"), [("merge", None, "odds"), ("correction", 0.5, "odds"), ("correction", None, "values")]
+)
+def test_writing_over_the_kernels_output_changes_nothing_but_its_layout(path, floor, rule, query_rows, dtype):
+    """Without gradients the rows go in pieces, over what the kernel gave; with them in one, beside it."""
+    query, key, value = (each.to(dtype) for each in tensors(rows=4096, keys=200, heads=8, key_heads=8, dim=40))
+    weights = KeyWeights(torch.tensor([3, 7]), torch.tensor([1.4, 0.7]), query_rows=query_rows, floor=floor, rule=rule)
+    options = {"key_weights": weights, "capture": Columns(torch.tensor([0, 3]))}
+    assert explain_kernel(query, key, value, **options).path == path
+    given = query.clone(), key.clone(), value.clone()
+    with torch.no_grad():
+        output, columns = attention(query, key, value, **options)
+    assert all(map(torch.equal, (query, key, value), given))
+    with_gradients, their_columns = attention(query, key, value, **options)
+    assert torch.equal(output, with_gradients)
+    torch.testing.assert_close(columns, their_columns, rtol=0, atol=1e-6)  # heads are added up in another order
+    assert output.stride() == scaled_dot_product_attention(query, key, value).stride()

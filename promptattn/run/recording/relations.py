@@ -72,7 +72,9 @@ def check_heads(denoiser: torch.nn.Module, recorded: Mapping[str, object], captu
     Raises:
         ConfigError: names the first such layer.
     """
-    heads = tuple(capture.heads or ())
+    if capture.heads is None:
+        return
+    heads = tuple(capture.heads)
     for name, layer in attention_layers(denoiser).items():
         if name in recorded and not all(0 <= head < layer.heads for head in heads):
             raise ConfigError(

@@ -38,7 +38,7 @@ __all__ = ["Encoded", "EncoderMaps", "encode", "zeros_like"]
 class EncoderMaps:
     """Self-attention of one text encoder over one chunk: float32 `[prompt, layer, query, key]`, mean over heads.
 
-    Queries and keys are the `rows` of the chunk, int64 `[row]`: those that hold more than padding in any of the prompts.
+    Queries and keys are the `rows` of the chunk, int64 `[row]`: those that are more than padding in any of the prompts.
     """
 
     encoder: str
