@@ -15,7 +15,7 @@ from promptattn.errors import PromptAttnError
 from promptattn.prompt.parsing import SYNTAXES
 from promptattn.weighting import METHODS, PLACES
 
-__all__ = ["Controls", "settings_column", "shown_wish", "wish_of"]
+__all__ = ["Controls", "Settings", "settings_column", "shown_wish", "wish_of"]
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,23 @@ class Controls:
         return list(vars(self).values())
 
 
-def settings_column(models: Sequence[str]) -> tuple[Controls, Written]:
-    """Lay the settings out, and among them the negative prompt; the first of the models is chosen."""
+@dataclass(frozen=True)
+class Settings:
+    """The column of settings.
+
+    Attributes:
+        controls: all of its components that a run depends on.
+        negative: the negative prompt, with what is seen of it.
+        suited: the model that the other settings were last made to suit, or came with.
+    """
+
+    controls: Controls
+    negative: Written
+    suited: gr.State
+
+
+def settings_column(models: Sequence[str]) -> Settings:
+    """Lay the settings out; the first of the models is chosen."""
     first = suited(models[0])
     model = gr.Dropdown(list(models), value=models[0], label="Model", elem_id="pa-model")
     negative = prompt_box("Negative prompt", "", "negative", placeholder="what to stay away from", lines=2)
@@ -74,9 +89,10 @@ def settings_column(models: Sequence[str]) -> tuple[Controls, Written]:
     )
     quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     other.click(new_seed, outputs=seed, **quiet)
+    made_to_suit = gr.State(models[0])
     # Of a person's choice only: what a dropped image says is not to be overwritten by what suits its model.
-    model.input(_of_model, model, [sampler, steps, guidance, height, width], **quiet)
-    return controls, negative
+    model.input(_of_model, [model, made_to_suit], [made_to_suit, sampler, steps, guidance, height, width], **quiet)
+    return Settings(controls, negative, made_to_suit)
 
 
 def wish_of(values: Sequence[Any]) -> Wish:
@@ -99,9 +115,11 @@ def _strength(text: str | None) -> float | str | None:
         return text
 
 
-def _of_model(model: str) -> list[Any]:
+def _of_model(model: str, before: str) -> list[Any]:
+    if model == before:  # the box was only passed through, with the Tab key
+        return [gr.skip() for _ in range(6)]
     best = suited(model)
-    return [gr.Dropdown(_samplers(model), value=OWN), best.steps, best.guidance, best.height, best.width]
+    return [model, gr.Dropdown(_samplers(model), value=OWN), best.steps, best.guidance, best.height, best.width]
 
 
 def _samplers(model: str) -> list[str]:

@@ -1,4 +1,5 @@
-// Ctrl+Up, Ctrl+Down and the buttons beside a prompt: both move the weight of the words that are selected in it.
+// Keys in a prompt: Ctrl+Up and Ctrl+Down, and the buttons beside it, move the weight of the words that are selected
+// in it; Ctrl+Enter presses the button of the tab.
 
 /** Move the weight of what is selected in a prompt box, as if it had been typed: the browser can take it back. */
 function weigh(box, steps) {
@@ -21,11 +22,12 @@ function weigh(box, steps) {
 /** Listen in every prompt of the page, also in those that come later. */
 function listenToKeys(root) {
   root.addEventListener("keydown", (event) => {
-    const steps = { ArrowUp: 1, ArrowDown: -1 }[event.key];
+    const steps = { ArrowUp: 1, ArrowDown: -1, Enter: 0 }[event.key];
     const isOurs = (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey;
-    if (!steps || !isOurs || !event.target.matches?.(".pa-prompt textarea")) return;
+    if (steps === undefined || !isOurs || !event.target.matches?.(".pa-prompt textarea")) return;
     event.preventDefault();
-    weigh(event.target, steps);
+    if (steps) weigh(event.target, steps);
+    else [...root.querySelectorAll(".pa-buttons button.primary")].find((each) => each.checkVisibility())?.click();
   });
   const button = (event) => event.target.closest?.(".pa-nudge button");
   // A pressed button must not take the words' selection away.

@@ -8,7 +8,7 @@ import gradio as gr
 
 from promptattn.app.answering import Answers
 from promptattn.app.boxes import prompt_box
-from promptattn.app.controls import Controls, settings_column, shown_wish, wish_of
+from promptattn.app.controls import Controls, Settings, settings_column, shown_wish, wish_of
 from promptattn.app.dropped import read_dropped
 from promptattn.app.messages import notes, problem, said
 from promptattn.app.prompts import show_while_typed
@@ -20,7 +20,10 @@ from promptattn.errors import PromptAttnError
 __all__ = ["page_of"]
 
 _BRAND = '<h1 class="pa-brand">promptattn</h1><p class="pa-line">weigh the words of a prompt, see where each went</p>'
-_KEYS = '<p class="pa-keys"><kbd>Ctrl</kbd> <kbd>↑</kbd> <kbd>↓</kbd> weigh the selected words</p>'
+_KEYS = (
+    '<p class="pa-keys"><kbd>Ctrl</kbd> <kbd>↑</kbd> <kbd>↓</kbd> weigh the selected words · '
+    "<kbd>Ctrl</kbd> <kbd>Enter</kbd> make</p>"
+)
 _PROMPT = "un gato (rojo:1.4) persigue a un ratón gris"
 _PLAIN = "un gato rojo persigue a un ratón gris"
 _TEMPLATE = "un gato (rojo:{0.5,1,1.5,2}) persigue a un ratón gris"
@@ -46,8 +49,9 @@ def page_of(models: Sequence[str], pipelines: Pipelines, turns: Turns, folder: P
             with gr.Column(scale=3, min_width=340, elem_classes="pa-main"):
                 tabs = gr.Tabs()
             with gr.Column(scale=1, min_width=260, elem_classes="pa-settings"):
-                controls, negative = settings_column(models)
+                settings = settings_column(models)
                 image, of_image = _dropping_place()
+        controls = settings.controls
         with tabs:
             with gr.Tab("Image", id="image"):
                 prompt = prompt_box("Prompt", _PROMPT, "prompt", placeholder=_EXAMPLE)
@@ -64,9 +68,9 @@ def page_of(models: Sequence[str], pipelines: Pipelines, turns: Turns, folder: P
                         after = prompt_box("After", _PROMPT, "after", placeholder=_EXAMPLE)
                 pair = [before.box, after.box]
                 _running("compare", "Compare", "Save the page", answers.pair, session, pair, controls)
-        for written in (prompt, template, before, after, negative):
+        for written in (prompt, template, before, after, settings.negative):
             show_while_typed(page, written, controls, is_template=written is template)
-        _dropping(image, of_image, tabs, prompt.box, controls, tuple(models), most_bytes)
+        _dropping(image, of_image, tabs, prompt.box, settings, tuple(models), most_bytes)
     return page
 
 
@@ -130,12 +134,15 @@ def _dropping(
     told: gr.HTML,
     tabs: gr.Tabs,
     prompt: gr.Textbox,
-    controls: Controls,
+    settings: Settings,
     models: tuple[str, ...],
     most_bytes: int,
 ) -> None:
+    controls = settings.controls
+    filled = [tabs, prompt, settings.suited, *controls.all]
+
     def take(file: str | None, *values: Any) -> list[Any]:
-        unchanged = [gr.skip() for _ in (tabs, prompt, *controls.all)]
+        unchanged = [gr.skip() for _ in filled]
         if file is None:
             return [gr.skip(), *unchanged]
         path = Path(file)
@@ -146,8 +153,6 @@ def _dropping(
         finally:
             path.unlink(missing_ok=True)
         words = said(f"Taken over from {path.name}.") + notes(found.notes)
-        return [words, gr.Tabs(selected="image"), found.prompt, *shown_wish(found.wish)]
+        return [words, gr.Tabs(selected="image"), found.prompt, found.wish.model, *shown_wish(found.wish)]
 
-    image.upload(take, [image, *controls.all], [told, tabs, prompt, *controls.all], **_QUIET).then(
-        lambda: None, outputs=image, **_QUIET
-    )
+    image.upload(take, [image, *controls.all], [told, *filled], **_QUIET).then(lambda: None, outputs=image, **_QUIET)

@@ -24,7 +24,8 @@ export function moved(text, start, end, steps, syntax = "a1111") {
   const words = meant(text, start, end, brackets);
   if (!words || isNoWord(text, ...words)) return null;
   const round = brackets.find(({ inner }) => inner[0] === words[0] && inner[1] === words[1]);
-  const { from, to, weight } = round ?? signsBehind(text, ...words, syntax) ?? { from: words[0], to: words[1], weight: 1 };
+  const bare = { from: words[0], to: words[1], weight: 1 };
+  const { from, to, weight } = round ?? signsBehind(text, ...words, syntax) ?? bare;
   const hundredths = Math.max(least * 100, Math.round(weight * 100) + STEP * steps);
   const inside = text.slice(...words);
   const written = hundredths === 100 ? inside : write(inside, String(hundredths / 100));

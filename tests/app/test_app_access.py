@@ -60,6 +60,28 @@ def test_an_image_is_weighed_made_and_stopped_with_the_keyboard_alone(page_of):
     assert focused(page) == "pa-make-stop"
     page.keyboard.press("Enter")
     said(page, "#pa-make-told", "Stopped.")
+    tab_to(page, "pa-prompt", most=80)
+    page.keyboard.press("Control+Enter")
+    page.locator("#pa-make-told").get_by_text("/900").first.wait_for()
+    assert page.locator("#pa-prompt textarea").input_value() == "a red (cat:1.1)"
+    page.locator("#pa-make-stop").press("Enter")
+    said(page, "#pa-make-told", "Stopped.")
+
+
+def test_a_model_is_chosen_with_the_keyboard_and_passing_it_by_changes_nothing(page_of):
+    page = page_of()
+    steps = page.locator("#pa-steps input")
+    set_steps(page, 7)
+    for _ in range(2):
+        page.locator("#pa-model input").focus()
+        page.keyboard.press("Tab")
+    page.wait_for_timeout(500)
+    assert steps.input_value() == "7"
+    page.locator("#pa-model input").focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.querySelector('#pa-steps input').value === '20'")
+    assert page.locator("#pa-model input").input_value() == "shapes-dit"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
