@@ -140,9 +140,9 @@ def test_in_a_terminal_progress_shows_from_the_first_import_on_and_leaves_only_t
         printed = running.stdout.read()
     os.close(ours)
     assert running.returncode == 0, shown
-    order = [shown.find(stage) for stage in (b"Starting", b"Loading", b"Generating", b"2/2 steps", b"Writing")]
-    assert order == sorted(order), shown
-    assert order[0] >= 0, shown
+    # A stage that is shorter than the time between two drawings may not be seen; the first and the last are.
+    assert 0 <= shown.find(b"Starting") < shown.find(b"2/2 steps"), shown
+    assert b"Writing" in shown
     assert b"Error" not in shown  # of the thread that draws, which ends nothing
     assert "\x1b" not in printed
     assert "Open" in printed
