@@ -199,6 +199,7 @@ def generate(
             **as_asked(pipe),
             generator=[torch.Generator("cpu").manual_seed(each) for each in seeds],
         ).images
+    _tell_of_size(pipe, images[0], height, width)
     settings = {
         **prompts_written(prompt, negative_prompt, syntax, len(run.plans)),
         "seed": seeds if isinstance(seed, Sequence) else seed,
@@ -322,6 +323,15 @@ def _check_steps(pipe: Any, steps: int | None) -> None:
     most = getattr(getattr(getattr(pipe, "scheduler", None), "config", None), "num_train_timesteps", None)
     if steps is not None and most is not None and steps > most:
         raise ConfigError(f"{steps} steps are more than the {most} timesteps that this model was trained with.")
+
+
+def _tell_of_size(pipe: Any, made: Any, height: int | None, width: int | None) -> None:
+    """HiDream brings every size to about one area."""
+    if height not in (None, made.height) or width not in (None, made.width):
+        asked = f"{width or made.width} x {height or made.height}"
+        tell(
+            f"{type(pipe).__name__} made pictures of {made.width} x {made.height} and not of {asked}, by its own rule."
+        )
 
 
 def _check_size(pipe: Any, height: int | None, width: int | None) -> None:

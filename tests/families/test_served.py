@@ -532,6 +532,14 @@ def test_a_square_image_is_not_filled_up(pipe, family, name):
 
 
 @pytest.mark.parametrize("name", ["hidream"])
+def test_pictures_of_another_size_than_asked_for_are_told(pipe, family):
+    length = family.call["max_sequence_length"]
+    with pytest.warns(PromptAttnWarning, match="made pictures of 40 x 40 and not of 32 x 32, by its own rule"):
+        made = promptattn.generate(pipe, PROMPT, num_inference_steps=1, height=32, width=32, max_sequence_length=length)
+    assert made.images[0].size == made.maps["cat"].array.shape == (40, 40)
+
+
+@pytest.mark.parametrize("name", ["hidream"])
 def test_all_its_encoders_read_as_many_tokens_as_they_are_told_to_and_can(pipe):
     """As its pipeline has it: CLIP 218, the others what their tokenizers take."""
     tokenizers = pipe.tokenizer_3, pipe.tokenizer_4
