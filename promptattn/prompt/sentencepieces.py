@@ -26,7 +26,7 @@ def pieces(tokenizer: Any, text: str, name: str) -> tuple[list[int], list[Piece]
 
     Raises:
         UnsupportedModelError: where the ids are not those of the model's pieces with something round them, as where
-            the tokenizer cuts the text at special tokens first.
+            the tokenizer cuts the text first, at tokens that were added to it.
     """
     ids = list(tokenizer(text)["input_ids"])
     found = _shared(_asked(model_of(tokenizer), text, name))
@@ -34,7 +34,7 @@ def pieces(tokenizer: Any, text: str, name: str) -> tuple[list[int], list[Piece]
     if first is None:
         raise UnsupportedModelError(
             f"{name}: {type(tokenizer).__name__} makes other tokens of {text!r:.40} than its SentencePiece model does,"
-            " so it cannot be told which characters they stand for; leave special tokens out of the prompt."
+            " so it cannot be told which characters they stand for; leave tokens that were added to it out of the prompt."
         )
     return ids, found, first
 
