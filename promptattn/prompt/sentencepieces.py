@@ -34,7 +34,8 @@ def pieces(tokenizer: Any, text: str, name: str) -> tuple[list[int], list[Piece]
     if first is None:
         raise UnsupportedModelError(
             f"{name}: {type(tokenizer).__name__} makes other tokens of {text!r:.40} than its SentencePiece model does,"
-            " so it cannot be told which characters they stand for; leave tokens that were added to it out of the prompt."
+            " so it cannot be told which characters they stand for; leave tokens that were added to it out of the"
+            " prompt."
         )
     return ids, found, first
 
