@@ -30,6 +30,16 @@ WEIGHTED = PROMPT.replace("cat", "(cat:1.8)").replace("red", "(red:0)"), NEGATIV
 pytestmark = pytest.mark.usefixtures("quiet")
 
 
+@pytest.fixture(autouse=True)
+def tables_in_their_order():
+    """What is forgotten and put back stands last in its table; the order is that of docs/models.md."""
+    before = [(table, dict(table)) for table in (LAYOUTS, ADDING_KEYS, TEXT_LAYOUTS)]
+    yield
+    for table, entries in before:
+        table.clear()
+        table.update(entries)
+
+
 @pytest.fixture
 def unknown(monkeypatch):
     """Make the class of a denoiser one that no table knows."""
