@@ -1,20 +1,20 @@
 """`promptattn batch`: every line of a file of prompts."""
 
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
+from promptattn.cli.ending import terminable
 from promptattn.cli.options import MACHINE, Config, Json, Maps, Sets, Verbose, whole, with_making
 from promptattn.cli.running import Estimates
 from promptattn.cli.settings import settings, with_maps
-from promptattn.console import FAILURE, emit, err, failed, note, out, progress, told
+from promptattn.cli.written import STANDARD_INPUT, invite
+from promptattn.console import FAILURE, emit, err, note, out, progress, told
 from promptattn.errors import PromptAttnError
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ __all__ = ["batch"]
 
 _PAUSE = 60.0  # seconds between two reports where there is no bar
 _GRACE = 10.0  # seconds in which a launcher notices that a process has failed
-_TERMINATED = 128 + signal.SIGTERM  # as shells say of what it ended
 
 
 @with_making
@@ -90,13 +89,15 @@ def batch(
 
         rank, count = launched_as()
         is_first = rank == 0
-        with _first_tells(is_first), _terminable(count, as_json):
+        with _first_tells(is_first), _ending(count, as_json):
             from promptattn.batch import Telling, run_batch
             from promptattn.config import load_config
 
             wanted = load_config(config, sets or (), settings(capture=False if maps is False else None, **making))
             if maps:
                 wanted = with_maps(wanted)
+            if is_first and prompts == STANDARD_INPUT:
+                invite("one prompt a line")
             estimates = Estimates()
             with progress(shown=is_first) as bar:
                 telling = Telling(stage=bar.stage, step=bar.step, note=note)
@@ -131,28 +132,14 @@ def _first_tells(is_first: bool) -> Iterator[None]:
         raise
 
 
-@contextmanager
-def _terminable(count: int, as_json: bool) -> Iterator[None]:
+def _ending(count: int, as_json: bool) -> AbstractContextManager[None]:
     """End in good order on SIGTERM, as a cluster sends it to make room.
 
     Only a process that is alone: one that waits for others would not get to it, and the launcher ends it anyhow.
     """
-
-    def end(number: int, frame: Any) -> None:
-        said = "by SIGTERM; what was finished before is kept: run the same command again to go on."
-        note("stopped", said)
-        if as_json:
-            failed("Terminated", said, _TERMINATED)
-        raise SystemExit(_TERMINATED)
-
-    if count > 1 or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    if count > 1:
+        return nullcontext()
+    return terminable("; what was finished before is kept: run the same command again to go on.", as_json=as_json)
 
 
 def _now_and_then(count: int) -> Callable[[int, int], None]:

@@ -10,6 +10,7 @@ import typer
 from rich.text import Text
 
 from promptattn.cli import completing
+from promptattn.cli.ending import terminable
 from promptattn.cli.options import Device, Verbose
 from promptattn.console import note, out, told
 from promptattn.errors import ConfigError
@@ -61,9 +62,11 @@ def page(
 
         for model in models or ():
             check_model(model)
-        with serving(
+        served = serving(
             models or (), host=host, port=port, queue=queue, upload_mb=max_upload_mb, device=device or "auto"
-        ) as address:
+        )
+        # Ended otherwise, it would leave everybody's images in the folder for temporary files.
+        with terminable("; what the page held is removed."), served as address:
             if host not in _LOOPBACK:
                 note("warning", f"the page has no password, and everybody who reaches {host} can use it.")
             out.print(Text(f"The app is at {address}; Ctrl+C ends it."))

@@ -1,8 +1,12 @@
 """`promptattn app` where it cannot start, and what it says."""
 
 import importlib.util
+import os
+import signal
 import socket
 import sys
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -57,6 +61,32 @@ def test_a_model_that_is_none_is_told_when_the_app_is_started():
     assert result.exit_code == 1
     assert "there is no model 'shapess'" in result.output
     assert "did you mean shapes?" in " ".join(result.output.split())
+
+
+def test_sigterm_leaves_nothing_behind(monkeypatch, tmp_path):
+    folder = tmp_path / "served"
+
+    @contextmanager
+    def serving(models, **more):
+        folder.mkdir()
+        try:
+            yield "http://127.0.0.1:7860/"
+        finally:
+            folder.rmdir()
+
+    page = sys.modules["promptattn.cli.page"]
+    monkeypatch.setattr(page, "find_spec", lambda name: object())
+    monkeypatch.setitem(sys.modules, "promptattn.app.serving", SimpleNamespace(serving=serving))
+    monkeypatch.setattr(page, "_until_interrupted", lambda: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.signal(signal.SIGTERM, lambda number, frame: None)  # without ours, the test itself goes on
+    try:
+        result = run()
+        assert signal.getsignal(signal.SIGTERM).__name__ == "<lambda>"
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert result.exit_code == 143
+    assert result.stderr == "stopped: by SIGTERM; what the page held is removed.\n"
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("wrong", [("--port", "0"), ("--queue", "0"), ("--max-upload-mb", "0")])
