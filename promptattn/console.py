@@ -38,6 +38,9 @@ __all__ = [
 FAILURE, USAGE = 1, 2
 INTERRUPTED = 130  # as shells say of what Ctrl+C ended
 
+# What messages add for Python, where an option of the command line has just been named.
+_IN_PYTHON = (" (force=True)", " (Capture(per_step=True))")
+
 _WIDE = 70  # columns from which on a terminal has room for a bar
 
 # Read by transformers and diffusers when they are imported.
@@ -157,6 +160,8 @@ def _noting(other: Callable[..., None] | None) -> Callable[..., None]:
 
 
 def _ended(error: BaseException, message: str, code: int, *, trace: bool, as_json: bool) -> typer.Exit:
+    for words in _IN_PYTHON:
+        message = message.replace(words, "")
     if trace:
         traceback.print_exception(error)
     note("stopped" if code == INTERRUPTED else "error", message)

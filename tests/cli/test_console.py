@@ -42,6 +42,7 @@ def test_ctrl_c_is_one_sentence_and_exit_code_130(capsys):
         (ConfigError("steps=0 is none."), 2, "error: steps=0 is none."),
         (PromptSyntaxError("no prompt."), 2, "error: no prompt."),
         (ExportError("no room."), 1, "error: no room."),
+        (ExportError("replace it with --force (force=True)."), 1, "error: replace it with --force.\n"),
         (OSError(errno.ENOSPC, "No space left on device"), 1, "error: [Errno 28] No space left on device."),
         (MemoryError(), 1, "--dtype bfloat16"),
         (ImportError("libtorch_cpu.so: failed to map segment"), 1, "to map segment; `promptattn doctor` tells"),
