@@ -1,10 +1,11 @@
 """The manifest of one process: a line for everything that it finished, written as soon as it is finished."""
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from promptattn.export.durable import sync_open
 
 __all__ = ["Journal", "read_journals"]
 
@@ -19,7 +20,7 @@ class Journal:
         """Write one entry; raises OSError where the disk does not take it."""
         self._file.write(json.dumps(entry).encode() + b"\n")
         self._file.flush()
-        os.fsync(self._file.fileno())
+        sync_open(self._file.fileno())
 
     def close(self) -> None:
         """Close the file."""

@@ -23,7 +23,9 @@ def launched_as() -> tuple[int, int]:
     """(rank, number of processes) as a launcher says in the environment; (0, 1) without one. Imports nothing."""
     count = os.environ.get("WORLD_SIZE", "1")
     rank = os.environ.get("RANK", "0")
-    return (int(rank), int(count)) if rank.isdigit() and count.isdigit() else (0, 1)
+    if not (rank.isdigit() and count.isdigit()) or int(count) <= 1:  # a rank alone, as some clusters set it
+        return 0, 1
+    return int(rank), int(count)
 
 
 def launched_in_vain() -> bool:

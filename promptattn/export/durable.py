@@ -10,9 +10,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-__all__ = ["sync_file", "sync_folder"]
+__all__ = ["sync_file", "sync_folder", "sync_open"]
 
 _AT_ONCE = 8  # the file system then writes the journal for many at a time: 20 times as fast as one after the other
+_UNASKABLE = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}  # of file systems that have no such thing
 
 
 def sync_folder(folder: Path) -> None:
@@ -29,14 +30,20 @@ def sync_file(file: Path) -> None:
     _synced(os.O_RDWR)(file)
 
 
+def sync_open(number: int) -> None:
+    """Wait until what was written to an open file is on the disk; raises OSError where it does not get there."""
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno not in _UNASKABLE:
+            raise
+
+
 def _synced(flags: int) -> Callable[[Path], None]:
     def sync(path: Path) -> None:
         number = os.open(path, flags)
         try:
-            os.fsync(number)
-        except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems that cannot be asked
-                raise
+            sync_open(number)
         finally:
             os.close(number)
 

@@ -1,5 +1,6 @@
 """What the command adds to a batch: who of several processes tells what, how far it is, and how it is ended."""
 
+import errno
 import os
 import signal
 import sys
@@ -11,9 +12,10 @@ from typer.testing import CliRunner
 
 from promptattn.batch import BatchResult
 from promptattn.batch.items import check_base, items_of
+from promptattn.batch.journal import Journal, read_journals
 from promptattn.batch.lines import Line
 from promptattn.batch.pace import Pace
-from promptattn.batch.processes import Processes
+from promptattn.batch.processes import Processes, launched_as
 from promptattn.cli import app
 from promptattn.config import RunConfig
 from promptattn.errors import ConfigError, ExportError, PromptAttnError
@@ -63,6 +65,33 @@ def test_what_all_come_upon_the_first_tells_first(command, monkeypatch, error, c
     assert other.exit_code == code
     assert waits == [10]  # by then the launcher has ended it
     assert str(error) in other.stderr
+
+
+@pytest.mark.parametrize("count", [None, "1"])
+def test_a_rank_without_others_is_the_first(monkeypatch, count):
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    if count is not None:
+        monkeypatch.setenv("WORLD_SIZE", count)
+    assert launched_as() == (0, 1)
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert launched_as() == (3, 4)
+
+
+def test_a_disk_that_cannot_be_asked_whether_it_has_written_is_taken_at_its_word(monkeypatch, tmp_path):
+    codes = [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EIO]
+
+    def unaskable(number):
+        raise OSError(code := codes.pop(0), os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", unaskable)
+    journal = Journal(tmp_path / "one.jsonl")
+    for _ in range(3):
+        journal.add({"name": "a", "error": None})
+    with pytest.raises(OSError, match="Input/output"):
+        journal.add({"name": "b", "error": None})
+    journal.close()
+    assert len(list(read_journals(tmp_path))) == 4
 
 
 def test_sigterm_is_a_sentence_and_143(command):
