@@ -10,14 +10,14 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 
 from promptattn.errors import ExportError
 from promptattn.export.durable import sync_folder
 
-__all__ = ["MARKER", "atomic_folder", "reason", "refuse_occupied"]
+__all__ = ["MARKER", "atomic_folder", "parents", "reason", "refuse_occupied"]
 
 MARKER = "maps.json"
 """The file that shows that a folder is an export, so that replacing it destroys nothing else."""
@@ -42,23 +42,21 @@ def atomic_folder(
     goal = Path(folder).expanduser()
     goal = Path(os.path.realpath(goal))  # a link to a folder stays a link, to the new content
     refuse_occupied(goal, force, marker)
-    made: list[Path] = []
     partial = goal.with_name(f".{goal.name}.partial-{secrets.token_hex(4)}")
-    try:
+    with ExitStack() as stack:
         with _told(goal):
-            _make_parents(goal.parent, made)
-            partial.mkdir()
-        with _told(goal, within=partial):
-            yield partial
-        with _told(goal):
-            sync_folder(partial)
-            _swap(partial, goal)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        for parent in reversed(made):
-            with suppress(OSError):
-                parent.rmdir()
-        raise
+            stack.enter_context(parents(goal.parent))
+        try:
+            with _told(goal):
+                partial.mkdir()
+            with _told(goal, within=partial):
+                yield partial
+            with _told(goal):
+                sync_folder(partial)
+                _swap(partial, goal)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
 
 
 def refuse_occupied(goal: Path, force: bool, marker: str | tuple[str, ...] = MARKER) -> None:
@@ -82,14 +80,24 @@ def refuse_occupied(goal: Path, force: bool, marker: str | tuple[str, ...] = MAR
             )
 
 
-def _make_parents(parent: Path, made: list[Path]) -> None:
+@contextmanager
+def parents(folder: Path) -> Iterator[None]:
+    """Make a folder and all above it that are missing; on an error they are removed again, as far as they are empty."""
     missing = []
-    while not parent.exists():
-        missing.append(parent)
-        parent = parent.parent
-    for folder in reversed(missing):
-        folder.mkdir(exist_ok=True)
-        made.append(folder)
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    made: list[Path] = []
+    try:
+        for each in reversed(missing):
+            each.mkdir(exist_ok=True)
+            made.append(each)
+        yield
+    except BaseException:
+        for each in reversed(made):
+            with suppress(OSError):
+                each.rmdir()
+        raise
 
 
 def _swap(partial: Path, goal: Path) -> None:

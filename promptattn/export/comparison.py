@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptattn.errors import CaptureError, ConfigError, ExportError
+from promptattn.export.atomic import parents
 from promptattn.export.saved import read_saved
 from promptattn.export.viewer import Shown, in_notebook, shown_images, write_page
 from promptattn.maps import HeatMaps
@@ -64,6 +65,8 @@ class Comparison:
     def save(self, file: str | PathLike[str], *, colormap: str = "ember", force: bool = False) -> Path:
         """Write the viewer of both images, opened side by side, to one HTML file, whole or not at all.
 
+        Folders of its path that are missing are made.
+
         Raises:
             ConfigError: if the file's name does not end in .html.
             ExportError: if the file exists (and is not to be replaced with `force`) or cannot be written.
@@ -75,13 +78,15 @@ class Comparison:
             )
         partial = goal.with_name(f".{goal.name}.partial-{secrets.token_hex(4)}")
         try:
-            write_page([self.before, self.after], partial, colors=colormap, opened="compare")
-            os.replace(partial, goal)
+            with parents(goal.parent):
+                try:
+                    write_page([self.before, self.after], partial, colors=colormap, opened="compare")
+                    os.replace(partial, goal)
+                finally:
+                    with suppress(OSError):
+                        partial.unlink()
         except OSError as error:
             raise ExportError(f"'{goal}' cannot be written: {error.strerror or error}.") from error
-        finally:
-            with suppress(OSError):
-                partial.unlink()
         return Path(file)
 
     def _repr_html_(self) -> str:

@@ -1,5 +1,7 @@
 """Two results side by side: what changed, in numbers and colours."""
 
+import errno
+
 import numpy as np
 import pytest
 from made import changed_picture, reseeded, run, stronger
@@ -208,8 +210,24 @@ def test_compare_takes_folders_and_writes_one_file(tmp_path):
     with pytest.raises(ConfigError, match=r"does not end in \.html"):
         found.save(tmp_path / "red.png")
     with pytest.raises(ExportError, match="cannot be written"):
-        found.save(tmp_path / "none" / "red.html")
+        found.save(file / "red.html")
     assert {path.name for path in tmp_path.iterdir()} == {"a", "b", "red.html"}
+
+
+def test_missing_folders_of_a_comparison_are_made_and_go_again_if_it_fails(tmp_path, monkeypatch):
+    def full(shown, file, **more):
+        file.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    found = promptattn.compare(run(), stronger())
+    file = tmp_path / "deep" / "deeper" / "red.html"
+    with monkeypatch.context() as patch:
+        patch.setattr("promptattn.export.comparison.write_page", full)
+        with pytest.raises(ExportError, match="cannot be written: No space left"):
+            found.save(file)
+    assert not list(tmp_path.iterdir())
+    assert found.save(file) == file
+    assert [path.name for path in file.parent.iterdir()] == ["red.html"]
 
 
 def test_compare_says_what_it_cannot_take():
