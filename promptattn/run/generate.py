@@ -200,6 +200,7 @@ def generate(
             generator=[torch.Generator("cpu").manual_seed(each) for each in seeds],
         ).images
     _tell_of_size(pipe, images[0], height, width)
+    _tell_of_no_guidance(pipe, guidance_scale)
     settings = {
         **prompts_written(prompt, negative_prompt, syntax, len(run.plans)),
         "seed": seeds if isinstance(seed, Sequence) else seed,
@@ -323,6 +324,15 @@ def _check_steps(pipe: Any, steps: int | None) -> None:
     most = getattr(getattr(getattr(pipe, "scheduler", None), "config", None), "num_train_timesteps", None)
     if steps is not None and most is not None and steps > most:
         raise ConfigError(f"{steps} steps are more than the {most} timesteps that this model was trained with.")
+
+
+def _tell_of_no_guidance(pipe: Any, guidance: float | None) -> None:
+    """That less than 1 is none, as the pipeline has decided; 0 is how none is asked for."""
+    if guidance and guidance < 1 and getattr(pipe, "do_classifier_free_guidance", None) is False:
+        tell(
+            f"guidance_scale={guidance:g} guides no more than 1 does: {type(pipe).__name__} ran without guidance and"
+            " without a negative prompt."
+        )
 
 
 def _tell_of_size(pipe: Any, made: Any, height: int | None, width: int | None) -> None:

@@ -281,6 +281,17 @@ def test_guidance_that_a_distilled_flux_does_not_read_is_said(recwarn):
     assert not [warning for warning in recwarn if "guidance" in str(warning.message)]
 
 
+@pytest.mark.parametrize("guidance", [-3, 0.5])
+def test_guidance_that_is_none_is_said(recwarn, guidance):
+    size = dict(num_inference_steps=1, height=16, width=16, capture=False)
+    with pytest.warns(PromptAttnWarning, match=rf"guidance_scale={guidance} guides no more than 1 does: StableDiff"):
+        promptattn.generate(tiny.sd(), "a cat", "ugly", guidance_scale=guidance, **size)
+    recwarn.clear()
+    for usual in (0, 1, 1.5, None):  # 0 is how none is asked for
+        promptattn.generate(tiny.sd(), "a cat", guidance_scale=usual, **size)
+    assert not [warning for warning in recwarn if "guidance" in str(warning.message)]
+
+
 def test_a_negative_prompt_needs_true_guidance_in_flux(recwarn):
     pipe = tiny.flux()
     size = dict(num_inference_steps=1, height=16, width=16, capture=False)
