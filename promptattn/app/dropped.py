@@ -75,7 +75,7 @@ def read_dropped(file: Path, models: tuple[str, ...], shown: Wish, *, most_bytes
         syntax=_one_of(SYNTAXES, settings.get("syntax"), shown.syntax, "syntax", notes),
         method=_one_of(METHODS, settings.get("weighting"), shown.method, "weighting", notes),
         where=_one_of(PLACES, settings.get("where"), shown.where, "where", notes),
-        strength=settings.get("strength", shown.strength),
+        strength=_exponent(settings.get("strength"), shown.strength),
     )
     return Dropped(read.prompt, wish, tuple(notes))
 
@@ -114,7 +114,7 @@ def _size(settings: Mapping[str, Any], model: str, shown: Wish, notes: list[str]
 
 
 def _one_of(known: Collection[str], value: Any, otherwise: str, name: str, notes: list[str]) -> str:
-    if value is None or value in known:
+    if value is None or (isinstance(value, str) and value in known):
         return value or otherwise
     notes.append(f"its {name}, {value!r:.60}, is none that the page knows; it stays {otherwise}")
     return otherwise
@@ -122,6 +122,10 @@ def _one_of(known: Collection[str], value: Any, otherwise: str, name: str, notes
 
 def _whole(value: Any, otherwise: Any) -> Any:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else otherwise
+
+
+def _exponent(value: Any, otherwise: float | str | None) -> float | str | None:
+    return "exact" if value == "exact" else _number(value, None) or otherwise
 
 
 def _number(value: Any, otherwise: float | None) -> float | None:

@@ -86,6 +86,7 @@ def test_a_parameters_text_of_a1111_comes_back_and_the_rest_stays(tmp_path):
             {"scheduler": {"name": "EulerDiscreteScheduler", "options": {"use_exponential_sigmas": True}}},
             "its sampler had other options, which stay as shapes has them: use_exponential_sigmas (True)",
         ),
+        ({"syntax": ["a1111"]}, "its syntax, ['a1111'], is none that the page knows; it stays a1111"),
         ({"scheduler": {"name": "NoScheduler"}}, "its sampler NoScheduler does not fit shapes"),
         (
             {"model": "shapes-dit", "scheduler": {"name": "DDIMScheduler"}},
@@ -135,6 +136,11 @@ def test_a_seed_that_is_none_stays_as_it_is_shown(tmp_path, value):
     except ExportError:  # our own JSON is read as it was written, or not at all
         return
     assert found.wish.seed == SHOWN.seed
+
+
+@pytest.mark.parametrize("value", [["exact"], {}, True, "sharp"])
+def test_a_strength_that_is_none_stays_as_it_is_shown(tmp_path, value):
+    assert dropped(tmp_path, strength=value).wish.strength == SHOWN.strength
 
 
 def test_a_file_that_is_too_large_is_not_opened(tmp_path):
