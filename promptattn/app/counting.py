@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
+from promptattn.app.messages import shown_as_text
 from promptattn.app.readings import Reading
 
 __all__ = ["counted"]
@@ -25,7 +26,7 @@ def _line(reading: Reading) -> str:
     )
     windows = f" in {len(used)} windows" if len(used) > 1 else ""
     said = f"{sum(used)} of {room * len(used)} tokens{windows}"
-    lost = f' <span class="pa-lost">{escape(_cut(reading.cut))}</span>' if reading.cut else ""
+    lost = f' <span class="pa-lost">{shown_as_text(_cut(reading.cut))}</span>' if reading.cut else ""
     return (
         f'<div class="pa-count"><span class="pa-encoder">{escape(reading.encoder)}</span>{bars}'
         f"<span>{said}</span>{lost}</div>"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from itertools import groupby
 
-from promptattn.app.messages import notes
+from promptattn.app.messages import notes, shown_as_text
 from promptattn.app.readings import Reading
 from promptattn.prompt import Prompt
 from promptattn.prompt.diagnostics import Diagnostic
@@ -56,7 +56,7 @@ def highlighted(prompt: Prompt, syntax: str, readings: Sequence[Reading] = ()) -
 
 def unreadable(source: str, reason: str) -> str:
     """A text that cannot be read, with the reason."""
-    return f'<div class="pa-text">{escape(source)}</div>{notes([reason])}'
+    return f'<div class="pa-text">{shown_as_text(source)}</div>{notes([reason])}'
 
 
 def _runs(
@@ -111,11 +111,11 @@ def _lost(source: str, readings: Sequence[Reading]) -> list[str | None]:
 
 
 def _run(shown: list[_Character]) -> str:
-    first, text = shown[0], escape("".join(each.text for each in shown))
+    first, text = shown[0], shown_as_text("".join(each.text for each in shown))
     kind, title = _shade(first.weight)
     kinds = [kind, "pa-finding" if first.finding else "", "pa-lost" if first.lost else ""]
     title = "; ".join(filter(None, [first.lost, first.finding or title]))
-    described = f' title="{escape(title)}"' if title else ""
+    described = f' title="{shown_as_text(title)}"' if title else ""
     return f'<span class="{" ".join(filter(None, kinds))}"{described}>{text}</span>'
 
 

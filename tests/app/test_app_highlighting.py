@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptattn.app.highlighting import highlighted, unreadable
+from promptattn.app.messages import problem
 from promptattn.app.offered import tokenizers
 from promptattn.app.readings import Reading, readings
 from promptattn.prompt import parse
@@ -160,3 +161,9 @@ def test_a_long_text_of_findings_takes_no_time_to_speak_of():
     began = time.perf_counter()
     shown("(a:500) " * 1_250, "shapes")
     assert time.perf_counter() - began < 10
+
+
+def test_half_a_surrogate_pair_is_shown_as_what_it_becomes_and_can_be_sent():
+    text = "a \ud83d (\ude00:1.4) cat"
+    for html in (highlighted(parse(text), "a1111"), unreadable(text, f"{text} is none"), problem(text)):
+        assert "\ufffd" in html.encode("utf-8").decode("utf-8")
