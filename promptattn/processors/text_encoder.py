@@ -111,6 +111,7 @@ class TextEncoderAttention:
 
 def why_closed(encoder: Any) -> str | None:
     """Why tokens can be neither weighted nor watched in a text encoder, in a sentence, or None where they can."""
+    encoder = getattr(encoder, "_orig_mod", encoder)  # what torch.compile returns shows neither class nor signature
     name = type(encoder).__name__
     if not getattr(encoder, "_can_set_attn_implementation", lambda: False)():
         return (

@@ -102,6 +102,20 @@ def test_a_compiled_denoiser_stays_compiled_and_is_compiled_once_more_for_all_ru
     assert counter.frame_count == graphs
 
 
+def test_a_compiled_text_encoder_is_weighted_and_watched_as_it_is():
+    pipe = tiny.sd()
+    runs = []
+    for _ in range(2):
+        with attend(pipe, "a (cat:0.2) and a dog") as run:
+            calling(pipe)(**run.inputs)
+        runs.append(run)
+        pipe.text_encoder = torch.compile(pipe.text_encoder, backend="eager")
+    plain, compiled = runs
+    assert torch.equal(compiled.inputs["prompt_embeds"], plain.inputs["prompt_embeds"])
+    ours, theirs = (run.maps.text_attention[0].mass for run in (compiled, plain))
+    assert (ours == theirs).all()
+
+
 def test_prompts_joined_by_and_in_a_compiled_denoiser():
     """Their further calls are made by the denoiser as it is, not compiled."""
     images = []
