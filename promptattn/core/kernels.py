@@ -27,7 +27,8 @@ _aten: Any = torch.ops.aten
 class Kernel:
     """A fused attention operator.
 
-    forward(query, key, value, bias, is_causal, scale) -> (output, lse, extras for the backward)
+    forward(query, key, value, bias, is_causal, scale) -> (output, lse, extras for the backward); output and lse share
+        no memory with what was given, for weighted keys are merged into them in their place.
     backward(grad, query, key, value, bias, output, lse, extras, is_causal, scale) -> (dquery, dkey, dvalue)
     head_multiple: the head dimension is zero-padded to a multiple of this.
     head_limit: the largest head dimension it takes.

@@ -68,7 +68,7 @@ class TextEncoderAttention:
         _register()
         encoder: Any = self.encoder
         if reason := why_closed(encoder):
-            raise UnsupportedModelError(reason)
+            raise UnsupportedModelError(f'{reason}; use where="denoiser" to leave the text encoder alone.')
         stock = encoder.config._attn_implementation
         self._stock = stock  # before the change, so that an interrupt in between is undone by detach
         encoder.set_attn_implementation(IMPLEMENTATION)
@@ -110,30 +110,19 @@ class TextEncoderAttention:
 
 
 def why_closed(encoder: Any) -> str | None:
-    """Why tokens can be neither weighted nor watched in a text encoder, in a sentence, or None where they can."""
+    """Why tokens can be neither weighted nor watched in a text encoder, a clause, or None where they can."""
     encoder = getattr(encoder, "_orig_mod", encoder)  # what torch.compile returns shows neither class nor signature
     name = type(encoder).__name__
+    closed = "so its tokens can be neither weighted nor watched"
     if not getattr(encoder, "_can_set_attn_implementation", lambda: False)():
-        return (
-            f"{name} does not let its attention be set, so its tokens can be neither weighted"
-            ' nor watched; use where="denoiser" to leave the text encoder alone.'
-        )
+        return f"{name} does not let its attention be set, {closed}"
     takes = inspect.signature(type(encoder).forward).parameters.values()
     if not any(each.kind is inspect.Parameter.VAR_KEYWORD for each in takes):
-        return (
-            f"{name} hands nothing on to its attention layers, by which they could be reached, so its tokens can be"
-            ' neither weighted nor watched; use where="denoiser" to leave the text encoder alone.'
-        )
+        return f"{name} hands nothing on to its attention layers, by which they could be reached, {closed}"
     if (stock := encoder.config._attn_implementation) not in ("sdpa", "eager", IMPLEMENTATION):
-        return (
-            f"{name} runs with attention {stock!r}; weights and maps in the text encoder need"
-            ' "sdpa": call text_encoder.set_attn_implementation("sdpa") first.'
-        )
+        return f'{name} runs with attention {stock!r}, {closed}, as they can with set_attn_implementation("sdpa")'
     if any(getattr(part, "attn_logit_softcapping", None) is not None for part in encoder.modules()):
-        return (
-            f"{name} caps its scores (softcap), which weights and maps in the text encoder do not"
-            ' serve; use where="denoiser".'
-        )
+        return f"{name} caps its scores (softcap), {closed}"
     return None
 
 

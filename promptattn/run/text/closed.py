@@ -14,5 +14,8 @@ def left_alone(weighting: Weighting, name: str, encoder: torch.nn.Module) -> boo
     entered, and nobody asked that it be (`where="auto"`)."""
     reason = why_closed(encoder) if weighting.where == "auto" else None
     if reason is not None:
-        tell(f"weights below 0.5 fade out in the denoiser only, not in {name} too: {reason}")
+        tell(
+            f"weights below 0.5 fade out in the denoiser only, not in {name} too: {reason};"
+            ' where="denoiser" says that this is meant.'
+        )
     return reason is not None

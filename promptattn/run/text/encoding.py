@@ -240,7 +240,7 @@ def _recordable(pipe: Any, name: str) -> bool:
     if encoder is None:
         return True
     if reason := why_closed(encoder):
-        tell(f"attention between words is not recorded: {reason}")
+        tell(f"attention between words is not recorded: {reason}; leave text->text out of the capture's relations.")
         return False
     if encoder.config._attn_implementation != "eager":
         return True
