@@ -1,7 +1,7 @@
 """The pictures in docs/viewer.md and docs/app.md: pages as Chromium shows them. Needs playwright and a browser.
 
-    python scripts/page_figures.py --look docs/figures/viewer.png --compared docs/figures/viewer_compared.png
-    python scripts/page_figures.py --app docs/figures/app.png        # needs gradio too
+python scripts/page_figures.py --look docs/figures/viewer.png --compared docs/figures/viewer_compared.png
+python scripts/page_figures.py --app docs/figures/app.png        # needs gradio too
 """
 
 import argparse
