@@ -4,7 +4,6 @@ python scripts/api_reference.py                 # writes docs/api.md
 python scripts/api_reference.py --check         # says whether it is as the docstrings are
 """
 
-import argparse
 import ast
 import inspect
 import itertools
@@ -17,6 +16,8 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from generated_page import run
 
 import promptattn
 
@@ -169,16 +170,5 @@ def _shown(thing: Any) -> str:
     return f"`{thing!r}`"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 where the page is old")
-    options = parser.parse_args()
-    made = page()
-    if options.check:
-        return int(PAGE.read_text(encoding="utf-8") != made)
-    PAGE.write_text(made, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(__doc__.splitlines()[0], PAGE, page))

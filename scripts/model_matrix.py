@@ -4,9 +4,10 @@ python scripts/model_matrix.py                 # writes them into docs/models.md
 python scripts/model_matrix.py --check         # says whether they are as the package's tables are
 """
 
-import argparse
 import sys
 from pathlib import Path
+
+from generated_page import run
 
 import promptattn
 from promptattn.processors.segments import TEXT_LAYOUTS
@@ -57,16 +58,5 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 where the tables are old")
-    options = parser.parse_args()
-    made = page()
-    if options.check:
-        return int(PAGE.read_text(encoding="utf-8") != made)
-    PAGE.write_text(made, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(__doc__.splitlines()[0], PAGE, page))
