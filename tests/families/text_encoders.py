@@ -30,6 +30,20 @@ def language_model(**extra: Any) -> dict[str, Any]:
     return sizes | extra
 
 
+def bert_model(**extra: Any) -> dict[str, Any]:
+    """What the configurations of models of BERT's kind have in common."""
+    sizes = dict(
+        hidden_size=WIDTH,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        vocab_size=300,
+        max_position_embeddings=128,
+        initializer_range=0.2,
+    )
+    return sizes | extra
+
+
 def _made(kind: type, config: Any, seed: int = 0) -> Any:
     torch.manual_seed(seed)
     return kind(config).eval()
@@ -111,15 +125,7 @@ def mistral3(head: bool = True) -> Any:
 
 
 def bert(width: int = WIDTH) -> Any:
-    config = transformers.BertConfig(
-        hidden_size=width,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        vocab_size=300,
-        max_position_embeddings=128,
-        initializer_range=0.2,
-    )
+    config = transformers.BertConfig(**bert_model(hidden_size=width))
     return _made(transformers.BertModel, config)
 
 
@@ -140,17 +146,7 @@ def multilingual_clip(width: int = WIDTH) -> Any:
     """XLM-RoBERTa with a projection: the encoder of Kandinsky 2.1."""
     from diffusers.pipelines.kandinsky.text_encoder import MCLIPConfig, MultilingualCLIP
 
-    config = MCLIPConfig(
-        transformerDimSize=WIDTH,
-        imageDimSize=width,
-        hidden_size=WIDTH,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        vocab_size=300,
-        max_position_embeddings=128,
-        initializer_range=0.2,
-    )
+    config = MCLIPConfig(**bert_model(transformerDimSize=WIDTH, imageDimSize=width))
     return _made(MultilingualCLIP, config)
 
 
@@ -158,16 +154,7 @@ def roberta_series() -> Any:
     """AltDiffusion's, which reads many languages."""
     from diffusers.pipelines.deprecated.alt_diffusion import modeling_roberta_series as series
 
-    config = series.RobertaSeriesConfig(
-        hidden_size=WIDTH,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        vocab_size=300,
-        max_position_embeddings=128,
-        project_dim=WIDTH,
-        initializer_range=0.2,
-    )
+    config = series.RobertaSeriesConfig(**bert_model(project_dim=WIDTH))
     return _made(series.RobertaSeriesModelWithTransformation, config)
 
 
